@@ -1,0 +1,63 @@
+"""What the CLI and a load process say to each other: JSON lines on the load process's standard input and output.
+
+The first line in is a `LoadConfig`. After it, `Stop` ends the level early: no new starts, what is in flight is
+censored. End of file on standard input means that the CLI died: the same, at once. Everything the process reports is
+one of `LoadReport`; `Done` is the last line of a level whose every observation is on disk.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LoadConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One level to drive. The scenario is read from `run_dir/scenario.json`."""
+
+    run_dir: str
+    level: str
+    t0: float  # the run's zero on the monotonic clock
+    socket: str | None = None  # of the target host; None for a black-box target
+    scenario_dir: str = "."  # where a scenario's Python rules are imported from
+
+
+class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):
+    """End this level now."""
+
+
+class PhaseChanged(msgspec.Struct, tag_field="type", tag="phase", frozen=True):
+    """A phase began; `ends_at` is when it will end at the latest (s from t0)."""
+
+    phase: str
+    at: float
+    ends_at: float
+
+
+class Progress(msgspec.Struct, tag_field="type", tag="progress", frozen=True, kw_only=True):
+    """Twice a second, for the person watching. Counts are of the measure phase (of warm-up until it begins)."""
+
+    at: float
+    phase: str
+    users: int
+    in_flight: int
+    ok: int
+    failed: int  # failed + unknown
+    not_started: int
+    p50_s: float | None = None
+    p95_s: float | None = None
+
+
+class Done(msgspec.Struct, tag_field="type", tag="done", frozen=True):
+    """Everything of the level is on disk. `ended_early` names why, if it was."""
+
+    arrivals: int
+    censored: int
+    ended_early: str = ""
+
+
+class LoadFailed(msgspec.Struct, tag_field="type", tag="failed", frozen=True):
+    """The load process itself cannot go on (a full disk, a broken rule file)."""
+
+    message: str
+
+
+LoadReport = PhaseChanged | Progress | Done | LoadFailed

@@ -1,0 +1,94 @@
+"""`journal.jsonl`: every arrival exactly once, appended in batches, readable after any crash.
+
+A batch is one `write` to a file opened for appending, so lines of several processes never interleave and a process
+that dies leaves at most one torn line, at the end of what it wrote.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from harness.observation.observation import JournalLine, LoadCheck, Observation, Opened, PhaseMark
+
+
+class Journal:
+    """The writing end. Nothing is on disk before `flush`, which the owner calls several times a second.
+
+    `opened` and `accepted` lines are written only for workflows that are still open at a flush: one that ended
+    within the same batch is wholly told by its observation.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._encoder = msgspec.json.Encoder()
+        self._ready: list[bytes] = []
+        self._open: dict[str, Opened] = {}
+
+    def opened(self, line: Opened) -> None:
+        """This workflow was submitted, or accepted: the newest line for an id replaces the one not yet written."""
+        self._open[line.id] = line
+
+    def ended(self, observation: Observation) -> None:
+        """This arrival is over."""
+        self._open.pop(observation.id, None)
+        self._ready.append(self._encoder.encode(observation))
+
+    def note(self, line: PhaseMark | LoadCheck) -> None:
+        """A line about the level rather than about one workflow."""
+        self._ready.append(self._encoder.encode(line))
+
+    def flush(self) -> None:
+        """Write everything noted since the last flush. Raises OSError when the disk refuses; nothing is forgotten."""
+        lines = self._ready + [self._encoder.encode(line) for line in self._open.values()]
+        if not lines:
+            return
+        lines.append(b"")
+        batch = memoryview(b"\n".join(lines))
+        while batch:  # a full disk may take a part: go on from there, so that no line is doubled or lost
+            batch = batch[os.write(self._fd, batch) :]
+        self._ready.clear()
+        self._open.clear()
+
+    def close(self) -> None:
+        """Write what is left and release the file."""
+        try:
+            self.flush()
+            os.fsync(self._fd)
+        finally:
+            os.close(self._fd)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(slots=True)
+class Damage:
+    """What a reader could not use. A torn last line is what a killed process leaves; any other is damage."""
+
+    torn: int = 0
+    unreadable: int = 0
+
+
+def read_journal(path: Path, damage: Damage) -> Iterator[JournalLine]:
+    """The journal's lines in file order. Unreadable ones are counted in `damage`, not raised."""
+    decode = msgspec.json.Decoder(JournalLine).decode
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                yield decode(line)
+            except msgspec.DecodeError:
+                if line.endswith(b"\n"):
+                    damage.unreadable += 1
+                else:
+                    damage.torn += 1

@@ -1,0 +1,73 @@
+"""`run.json`: what a run was, so that its files can be judged years later on another machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import RunInvalid
+from harness.observation.observation import SCHEMA_VERSION
+
+FILE = "run.json"
+
+LevelStatus = Literal["complete", "target_died", "interrupted", "harness_failed"]
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the run was measured."""
+
+    system: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    python: str
+    versions: dict[str, str]  # of the packages that carry the measurement
+
+
+class LevelEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How one level ended. `message` says why when it is not `complete`."""
+
+    level: str
+    status: LevelStatus
+    message: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Written when a run starts and again when it ends; `finished` is False in a run that was killed."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    scenario: str
+    target: str
+    seed: int
+    started_at: str  # ISO 8601, UTC
+    command: str  # repeats the run
+    levels: tuple[str, ...]  # labels, in the order they run
+    machine: Machine
+    t0: float  # the run's zero on the machine's monotonic clock
+    finished: bool = False
+    ended: tuple[LevelEnd, ...] = ()
+
+    def write(self, run_dir: Path) -> None:
+        """Replace the file at once, so that a reader never sees half of it."""
+        part = run_dir / (FILE + ".part")
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+        os.replace(part, run_dir / FILE)
+
+
+def read_manifest(run_dir: Path) -> Manifest:
+    """The run's manifest. Raises RunInvalid when it is not a run of a version this harness reads."""
+    try:
+        manifest = msgspec.json.decode((run_dir / FILE).read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise RunInvalid(f"{run_dir} is not a run: it has no {FILE}") from None
+    except msgspec.DecodeError as error:
+        raise RunInvalid(f"{run_dir / FILE} cannot be read: {error}") from None
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise RunInvalid(
+            f"{run_dir / FILE} has schema version {manifest.schema_version}; this harness reads {SCHEMA_VERSION}"
+        )
+    return manifest

@@ -1,0 +1,161 @@
+"""What is known of one workflow, and of the run it belongs to: the lines of `journal.jsonl` and `resources.jsonl`.
+
+All times are seconds from the run's t0 on the machine's monotonic clock, as floats. One line, one JSON object,
+its `type` first; fields left at their default are not written.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class Outcome(StrEnum):
+    """How a workflow ended. A timeout is `unknown`, never `failed`: it may have happened."""
+
+    OK = "ok"
+    FAILED = "failed"  # definitely not done
+    UNKNOWN = "unknown"  # may have happened
+    NOT_STARTED = "not_started"  # shed by us, or rejected by the target's queue
+
+
+class Phase(StrEnum):
+    """Where in a level an arrival's intended start lies."""
+
+    WARMUP = "warmup"
+    MEASURE = "measure"
+    DRAIN = "drain"
+
+
+class StepRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One agent's part of a workflow, as the target reported it; a JSON array in this order."""
+
+    name: str
+    agent: str
+    queued: float  # asked its agent's pool
+    started: float  # got an instance
+    ended: float
+    outcome: Outcome
+    attempts: int = 1
+    llm_wait_s: float = 0.0
+
+
+class Observation(msgspec.Struct, tag_field="type", tag="observation", frozen=True, omit_defaults=True, gc=False):
+    """One arrival, exactly once.
+
+    `ended` of a censored workflow is when we stopped waiting, so its latency is a lower bound.
+    The target's own stamps are None when it has none (a black box) or never told them.
+    """
+
+    id: str
+    kind: str
+    level: str
+    phase: Phase
+    seed: int
+    intended: float
+    outcome: Outcome
+    started: float | None = None  # really sent; None for not_started arrivals that were never sent
+    accepted: float | None = None  # acceptance seen by the load process
+    ended: float | None = None
+    target_accepted: float | None = None
+    target_started: float | None = None
+    target_ended: float | None = None
+    error_class: str = ""
+    message: str = ""
+    rejected: bool = False  # not_started because the target said no
+    queue_depth: int = -1  # found by a rejected arrival
+    retry_after_s: float = 0.0
+    censored: bool = False  # still unfinished when the drain ended
+    degraded: tuple[str, ...] = ()
+    attempts: int = 1  # of the whole workflow: 1 + retries of its steps
+    digest: str = ""
+    tokens: int = 0
+    cost_usd: float = 0.0
+    steps: tuple[StepRecord, ...] = ()
+
+
+class Opened(msgspec.Struct, tag_field="type", tag="opened", frozen=True, gc=False):
+    """A workflow that was submitted and had not ended when a batch was written; its observation follows later.
+
+    If the load process dies, these lines are how the report knows what was in flight, and `accepted` what the
+    target had promised.
+    """
+
+    id: str
+    kind: str
+    level: str
+    phase: Phase
+    intended: float
+    started: float
+    accepted: float | None = None
+
+
+class PhaseMark(msgspec.Struct, tag_field="type", tag="phase", frozen=True, gc=False):
+    """A phase of a level began. `end` marks the end of the level: everything of it was written."""
+
+    level: str
+    phase: str  # warmup | measure | drain | end
+    at: float
+
+
+class LoadCheck(msgspec.Struct, tag_field="type", tag="load", frozen=True, gc=False):
+    """The generator's view of itself over the last second, for the self-check."""
+
+    level: str
+    at: float
+    users: int
+    in_flight: int
+    hub_lag_max_s: float
+
+
+JournalLine = Observation | Opened | PhaseMark | LoadCheck
+
+
+class ProcessUse(msgspec.Struct, frozen=True, gc=False):
+    """Resources of a process tree at one moment. CPU is cumulative, ended children included as far as seen."""
+
+    cpu_s: float
+    rss_bytes: int
+    fds: int
+    threads: int
+    switches_voluntary: int
+    switches_involuntary: int
+    processes: int
+    uss_bytes: int | None = None
+    pss_bytes: int | None = None
+
+
+class PoolUse(msgspec.Struct, frozen=True, gc=False):
+    """One agent's pool at one moment. `busy_s` and `wait_s` are cumulative (instance seconds, step seconds)."""
+
+    size: int
+    busy: int
+    waiting: int
+    busy_s: float
+    wait_s: float
+
+
+class HostUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What the target's host knows of itself. Loop lags are the ticks since the last sample, in seconds."""
+
+    in_flight: int = 0
+    running: int = 0
+    queue_depth: int = 0
+    queue_peak: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    pools: dict[str, PoolUse] = {}
+    loop_lags_s: tuple[float, ...] = ()
+
+
+class ResourceSample(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One line of `resources.jsonl`."""
+
+    level: str
+    at: float
+    target: ProcessUse | None = None
+    load: ProcessUse | None = None
+    host: HostUse | None = None

@@ -1,0 +1,201 @@
+"""What a scenario file means, as frozen types without behaviour.
+
+A field's comment is its documentation in the generated JSON Schema. Units: durations are seconds, sizes bytes,
+shares fractions of one, rates per second; files write them as people do (`"5 s"`, `"512 MiB"`, `"80 %"`, `"6/s"`).
+Standard library only: the target host decodes its part of a scenario without importing a validator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from harness.scenario.shapes import SHAPES, Step
+from harness.scenario.units import Unit
+
+Seconds = Annotated[float, Unit("duration")]
+Bytes = Annotated[int, Unit("size")]
+Share = Annotated[float, Unit("share")]
+PerSecond = Annotated[float, Unit("rate")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Think:
+    """Waiting for a model: a time drawn from the latency model of that class, scaled by the scenario's time_scale."""
+
+    model: str
+    output_tokens: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What an agent really does in one attempt. All parts that are given happen, one after the other."""
+
+    think: Think | None = None
+    wait: Seconds = 0.0  # a fixed wait; never scaled
+    cpu: Seconds = 0.0  # thread CPU time burnt in the target's process pool
+    memory: Bytes = 0  # held for the whole step, every page written
+    failure: Share = 0.0  # share of attempts that fail and may be retried; drawn by seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """One agent type: a bounded pool that does one kind of work."""
+
+    pool: int = 20  # instances: steps of this agent that run at once
+    deadline: Seconds = 30.0  # of one step, all its attempts and its wait for the pool together
+    attempts: int = 3  # tries of one step, the first included
+    work: Work = field(default_factory=Work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """One kind of job. For the embedded target it has a shape or steps of its own; for others, an input."""
+
+    kind: str
+    weight: int = 1  # share of arrivals: kinds come in shuffled decks holding each kind `weight` times
+    shape: str | None = None
+    steps: tuple[Step, ...] = ()
+    work: Mapping[str, Work] = field(default_factory=dict)  # by agent: instead of the agent's own work
+    deadline: Seconds = 30.0  # from acceptance; an unfinished workflow then fails
+    input: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def declared_steps(self) -> tuple[Step, ...]:
+        """The steps to run, in an order in which each comes after what it needs."""
+        return self.steps or SHAPES[self.shape or "sequential"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How workflows arrive. Exactly one of closed, open and burst is given; each entry of it is one level."""
+
+    closed: tuple[int, ...] = ()  # concurrent users: submit, wait for the end, submit again
+    open: tuple[PerSecond, ...] = ()  # arrivals per second, blind to replies
+    burst: tuple[int, ...] = ()  # workflows in all, arriving in bursts of burst_size every burst_every
+    arrivals: Literal["constant", "poisson", "steps"] = "poisson"  # open only
+    step_shares: tuple[Share, ...] = (0.25, 0.5, 0.75, 1.0)  # arrivals = "steps": shares of the level's rate, in turn
+    burst_size: int | None = None  # burst only; all at once when left out
+    burst_every: Seconds = 1.0  # burst only
+    in_flight_max: int = 1000  # open and burst: users at most; later arrivals wait for a free one and count as late
+    warmup: Seconds = 3.0
+    measure: Seconds = 22.0
+    drain: Seconds = 30.0
+    until_ok: int | None = None  # end `measure` early once this many workflows of it were ok
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels, in the order of the file."""
+        return (
+            *(Level(label=str(users), mode="closed", amount=users) for users in self.closed),
+            *(Level(label=f"{rate:g}/s", mode="open", amount=rate) for rate in self.open),
+            *(Level(label=str(total), mode="burst", amount=total) for total in self.burst),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One amount of load: a concurrency, a rate, or a number of workflows. Limits are keyed by `label`."""
+
+    label: str
+    mode: Literal["closed", "open", "burst"]
+    amount: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orchestrator:
+    """Bounds of the embedded orchestrator."""
+
+    slots: int = 1000  # workflows running at once
+    queue: int = 1000  # accepted workflows waiting for a slot; the next one is rejected
+    cpu_workers: int = 1  # processes that burn the agents' CPU time
+    retry_budget: Share = 0.2  # retries / first attempts, over all agents; beyond it a failed attempt is final
+    retry_wait: Seconds = 0.05  # before the second attempt; doubles, with seeded jitter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpCall:
+    """A request template: `{id}`, `{kind}`, `{seed}`, `{input}` and `{input.KEY}` are filled in, JSON types kept."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpPoll:
+    """The end is found by asking a URL. Pointers are JSON pointers (RFC 6901) into the reply."""
+
+    url: str
+    every: Seconds = 0.1
+    until: Mapping[str, tuple[Any, ...]]
+    ok: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpEvents:
+    """The end is a named server-sent event of the submit's own reply. A stream that ends without it is `unknown`."""
+
+    until: tuple[str, ...]
+    ok: tuple[str, ...]
+    step: str | None = None  # an event name that reports steps; read by `steps`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSteps:
+    """Where a reply reports steps: `at` points to a list, the others into each item. Times are seconds."""
+
+    at: str = ""
+    agent: str = "/agent"
+    started: str = "/started"
+    ended: str = "/ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http:
+    """A black-box service. Without poll and events the submit's own response is the end."""
+
+    submit: HttpCall
+    ok: Mapping[str, Any] = field(default_factory=dict)  # pointers the response must equal; status 2xx always
+    poll: HttpPoll | None = None
+    events: HttpEvents | None = None
+    rejected_status: tuple[int, ...] = (429, 503)  # definitely not started; Retry-After is obeyed
+    # pointer -> "exists" | { equals = template } | { python = "module:function" }; a reply that breaks one is corrupted
+    expect: Mapping[str, Any] = field(default_factory=dict)
+    steps: HttpSteps | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Python:
+    """Rules for a target given as `python:module:attribute`."""
+
+    expect: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Which process of a black-box target to measure. Exactly one."""
+
+    pid: int | None = None
+    port: int | None = None
+    command: str | None = None  # a substring of the command line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One file in `scenarios/`: the target, what arrives, how, and for how long."""
+
+    name: str
+    description: str
+    target: str = "embedded"  # embedded | http | python:module:attribute
+    seed: int = 1
+    time_scale: float = 1.0  # multiplies drawn latencies only
+    load: Load
+    workflow: tuple[Workflow, ...]
+    agent: Mapping[str, Agent] = field(default_factory=dict)
+    orchestrator: Orchestrator = field(default_factory=Orchestrator)
+    http: Http | None = None
+    python: Python = field(default_factory=Python)
+    watch: Watch | None = None

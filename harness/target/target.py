@@ -1,0 +1,105 @@
+"""The seam to a system that runs workflows: `Target`, and what it is handed and hands back.
+
+A target lives in the host process (`target/host.py`), on an asyncio loop. It is built once, started once, asked to
+run many workflows at the same time, and stopped once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from harness.observation.observation import HostUse
+
+StepTuple = tuple[str, str, float, float, float, str, int, float]
+"""(name, agent, queued, started, ended, outcome, attempts, llm_wait_s): a StepRecord as a plain tuple, because an
+object a step would be a visible share of what an in-process orchestrator costs. Times are on the watch's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRequest:
+    """One workflow to run. `deadline_s` runs from acceptance; `seed` is the workflow's own."""
+
+    id: str
+    kind: str
+    seed: int
+    deadline_s: float
+    input: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowResult:
+    """A workflow that succeeded. `digest` names the final result, so that a wrong one can be told."""
+
+    digest: str
+    attempts: int = 1
+    degraded: tuple[str, ...] = ()
+    tokens: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Addresses of the real services a target may use; None where the scenario has none."""
+
+    llm_url: str | None = None
+    redis_url: str | None = None
+    postgres_url: str | None = None
+
+
+class Watch(Protocol):
+    """The host's eye on one workflow: where a target reports its steps."""
+
+    clock: Callable[[], float]  # seconds from the run's t0
+    services: Services
+    steps: list[StepTuple]  # a target that times its own steps appends here
+
+    def started(self) -> None:
+        """The workflow left the admission queue. A target without a queue need not call it."""
+
+    def step(self, agent: str, name: str | None = None) -> AbstractAsyncContextManager[None]:
+        """Report the enclosed block as one step; an exception out of it marks the step failed and goes on."""
+
+
+class Target(Protocol):
+    """A system that runs workflows."""
+
+    async def start(self, services: Services) -> None:
+        """Get ready; raising means the target is unavailable."""
+
+    async def run(self, request: WorkflowRequest, watch: Watch) -> WorkflowResult:
+        """Run a workflow to its end, or raise `TargetError`."""
+
+    async def stop(self) -> None:
+        """Release everything."""
+
+
+@runtime_checkable
+class Admitting(Protocol):
+    """Optional power: a bounded admission queue of the target's own."""
+
+    def admit(self, request: WorkflowRequest) -> None:
+        """Accept the workflow, or raise `Rejected`. Called once, before its `run`, in the same loop iteration."""
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """Optional power: telling what the target's queue and pools look like."""
+
+    def use(self) -> HostUse:
+        """Queue and pools right now; the host fills in in-flight counts and loop lag."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfig:
+    """What a host process is told, as JSON on its standard input."""
+
+    run_id: str
+    t0: float  # the run's zero on the monotonic clock
+    socket: str  # path of the Unix socket to listen on
+    target: str  # "module:attribute" of a callable that takes `options` and returns a Target
+    options: Mapping[str, Any]
+    services: Services = field(default_factory=Services)
+    import_from: str | None = None  # a folder put first on sys.path: the scenario's
