@@ -29,6 +29,7 @@ class Journal:
         self._encoder = msgspec.json.Encoder()
         self._ready: list[bytes] = []
         self._open: dict[str, Opened] = {}
+        self._unwritten = b""
 
     def opened(self, line: Opened) -> None:
         """This workflow was submitted, or accepted: the newest line for an id replaces the one not yet written."""
@@ -44,16 +45,19 @@ class Journal:
         self._ready.append(self._encoder.encode(line))
 
     def flush(self) -> None:
-        """Write everything noted since the last flush. Raises OSError when the disk refuses; nothing is forgotten."""
+        """Write everything noted since the last flush.
+
+        Raises OSError when the disk refuses; what was not written stays, and the next flush goes on where the
+        disk stopped, so no line is lost or doubled.
+        """
         lines = self._ready + [self._encoder.encode(line) for line in self._open.values()]
-        if not lines:
-            return
-        lines.append(b"")
-        batch = memoryview(b"\n".join(lines))
-        while batch:  # a full disk may take a part: go on from there, so that no line is doubled or lost
-            batch = batch[os.write(self._fd, batch) :]
         self._ready.clear()
         self._open.clear()
+        if lines:
+            lines.append(b"")
+            self._unwritten += b"\n".join(lines)
+        while self._unwritten:
+            self._unwritten = self._unwritten[os.write(self._fd, self._unwritten) :]
 
     def close(self) -> None:
         """Write what is left and release the file."""
