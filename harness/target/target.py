@@ -63,6 +63,7 @@ class Watch(Protocol):
         """Report the enclosed block as one step; an exception out of it marks the step failed and goes on."""
 
 
+@runtime_checkable
 class Target(Protocol):
     """A system that runs workflows."""
 

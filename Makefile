@@ -1,0 +1,46 @@
+# One way to do each thing. `make` alone lists them.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-stamp
+SCENARIO ?= scenarios/concurrent_workflows.toml
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench golden clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with everything that run and test need
+
+$(STAMP): pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python '>=3.11' $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python -e '.[test,check]'; \
+	else \
+	  $(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)' && \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,check]'; \
+	fi
+	@touch $(STAMP)
+
+run: $(STAMP) ## run SCENARIO (the main job: 10, 25, 50 concurrent workflows) and judge it
+	$(BIN)/harness run $(SCENARIO)
+
+test: $(STAMP) ## run the whole test suite
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## lint, format and types; check every shipped scenario
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/harness check scenarios
+
+bench: $(STAMP) ## measure what the product costs, as ratios of interleaved rounds
+	$(BIN)/python -m tests.bench
+
+golden: $(STAMP) ## renew the golden files of the reports; look at the diff before you commit it
+	$(BIN)/python -m pytest tests/report --update-golden
+
+clean: ## remove the environment and caches, never reports or baselines
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

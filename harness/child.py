@@ -1,0 +1,196 @@
+"""Starting and ending child processes so that nothing outlives a run.
+
+Three nets, one below the other: the owner ends its children (`Children.__exit__`); if the owner dies, even by
+SIGKILL, the guardian (`guardian.py`) sees its pipe close and ends what is registered or carries this run's id in its
+environment; and on Linux a child asks the kernel to be told when its parent dies (`die_with_parent`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import psutil
+
+from harness.errors import HarnessError
+
+RUN_ID_VARIABLE = "HARNESS_RUN_ID"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def die_with_parent(parent: int, *, signum: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel for `signum` when the parent's starting thread ends; a no-op where there is no prctl.
+
+    Called by the child itself, in its main thread. `parent` is the pid it was started by: if that is gone already,
+    the signal would never come, so the process ends here.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signum)
+
+
+class Child:
+    """One started process. Its standard error goes to `log`."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def returncode(self) -> int | None:
+        """None while it runs; negative when a signal ended it."""
+        return self._process.poll()
+
+    def tell(self, line: bytes) -> None:
+        """Write one line to its standard input; a child that died is not an error here, its exit code tells."""
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.write(line + b"\n")
+            self.stdin.flush()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit code, or None when it still runs after `timeout_s`."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self, *, grace_s: float) -> None:
+        """Close its input (our children end then), wait, then SIGTERM, then SIGKILL. Idempotent."""
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
+        if self.wait(grace_s) is None:
+            self._process.terminate()
+            if self.wait(grace_s) is None:
+                self._process.kill()
+                self._process.wait()
+        self.stdout.close()
+
+    def last_words(self, lines: int = 8) -> str:
+        """The end of what it wrote to its log, for an error message."""
+        try:
+            text = self.log.read_text(errors="replace").rstrip()
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+class Children:
+    """Everything one run starts. Leaving the context ends all of it and audits that nothing is left."""
+
+    def __init__(self, run_id: str, log_dir: Path) -> None:
+        self._run_id = run_id
+        self._log_dir = log_dir
+        self._children: list[Child] = []
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self.leftovers: tuple[str, ...] = ()
+
+    def __enter__(self) -> Children:
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-m", "harness.guardian"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self._environment(),
+            start_new_session=True,  # Ctrl-C at the terminal is the owner's to handle
+        )
+        return self
+
+    def start(self, name: str, module: str, *, first_line: bytes, extra_env: dict[str, str] | None = None) -> Child:
+        """Run `python -m module`, hand it `first_line`, and register it with the guardian."""
+        log = self._log_dir / f"{name}.log"
+        with log.open("ab") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=self._environment() | (extra_env or {}),
+                start_new_session=True,
+            )
+        self.register_pid(process.pid)
+        child = Child(name, process, log)
+        self._children.append(child)
+        child.tell(first_line)
+        return child
+
+    def register_pid(self, pid: int) -> None:
+        """The guardian ends this process, too; the create time keeps it from ending a stranger with the same pid."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._tell({"pid": pid, "created": psutil.Process(pid).create_time()})
+
+    def register_folder(self, folder: Path) -> None:
+        """The guardian removes this folder at the end."""
+        self._tell({"folder": str(folder)})
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in reversed(self._children):
+            child.end(grace_s=5.0)
+        assert self._guardian is not None
+        assert self._guardian.stdin is not None
+        assert self._guardian.stdout is not None
+        self._guardian.stdin.close()
+        with self._guardian.stdout as words:
+            report = words.read()
+        self._guardian.wait()
+        self.leftovers = tuple(json.loads(report)["ended"]) if report else ("the guardian died",)
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {RUN_ID_VARIABLE: self._run_id, "PYTHONUNBUFFERED": "1"}
+
+    def _tell(self, entry: dict[str, object]) -> None:
+        assert self._guardian is not None
+        assert self._guardian.stdin is not None
+        try:
+            self._guardian.stdin.write(json.dumps(entry).encode() + b"\n")
+            self._guardian.stdin.flush()
+        except BrokenPipeError:
+            raise HarnessError("the guardian process died; without it a run could leave processes behind") from None
+
+
+def expect_line(child: Child, timeout_s: float) -> bytes:
+    """The next line of its output. Raises HarnessError when it ends or stays silent for `timeout_s`."""
+    import select
+
+    ready, _, _ = select.select([child.stdout], [], [], timeout_s)
+    line = child.stdout.readline() if ready else b""
+    if line:
+        return line
+    if ready:
+        code = child.wait(5.0)
+        raise HarnessError(f"{child.name} ended (exit {code}) before it was ready:\n{child.last_words()}")
+    raise HarnessError(f"{child.name} was not ready after {timeout_s:g} s:\n{child.last_words()}")
+
+
+def tree(root: psutil.Process) -> Sequence[psutil.Process]:
+    """The process and all its descendants that are there now."""
+    try:
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

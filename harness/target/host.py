@@ -1,0 +1,116 @@
+"""The target host: one process that serves one Target over a Unix socket, on asyncio and uvloop.
+
+`python -m harness.target.host` reads a HostConfig line from standard input, says `ready` (or why not) as one JSON line
+on standard output, and serves until its standard input ends, which is also how it learns that the CLI died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import uvloop
+
+from harness.child import die_with_parent
+from harness.errors import UsageError
+from harness.target.serving import Connection, Host
+from harness.target.target import HostConfig, Target
+from harness.target.wire import BACKLOG
+
+_encode = msgspec.json.Encoder().encode
+
+
+class HostReady(msgspec.Struct, tag_field="type", tag="ready", frozen=True):
+    """The host listens."""
+
+
+class HostFailed(msgspec.Struct, tag_field="type", tag="failed", frozen=True):
+    """The target cannot be served: `usage` when what was asked for does not exist, `start` when it did not start."""
+
+    kind: Literal["usage", "start"]
+    message: str
+
+
+def build_target(config: HostConfig) -> Target:
+    """Import and construct what the configuration names. Raises UsageError when it is not there."""
+    if config.import_from is not None:
+        sys.path.insert(0, config.import_from)
+    module, _, attribute = config.target.partition(":")
+    target: Any = getattr(importlib.import_module(module), attribute)(config.options)
+    assert isinstance(target, Target)
+    return target
+
+
+async def serve(config: HostConfig, say: Callable[[HostReady | HostFailed], None], stdin_fd: int) -> int:
+    """Serve until standard input ends or SIGTERM. Returns the exit code."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    try:
+        target = build_target(config)
+    except UsageError as error:
+        say(HostFailed("usage", str(error)))
+        return 2
+    try:
+        await target.start(config.services)
+    except Exception as error:  # noqa: BLE001 - whatever a target raises at start is its answer
+        traceback.print_exception(error)
+        say(HostFailed("start", f"{type(error).__name__}: {error}"))
+        return 3
+    host = Host(target, config.services, clock=lambda: time.monotonic() - config.t0)
+    server = await loop.create_unix_server(lambda: Connection(host), config.socket, backlog=BACKLOG)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(stdin_fd, _on_input, stdin_fd, stop)
+    host.tick(loop.time())
+    say(HostReady())
+    await stop.wait()
+    server.close()
+    await host.stop()
+    return 0
+
+
+def _on_input(stdin_fd: int, stop: asyncio.Event) -> None:
+    if not os.read(stdin_fd, 4096):
+        asyncio.get_running_loop().remove_reader(stdin_fd)
+        stop.set()
+
+
+def main() -> None:
+    """Entry of the host process."""
+    parent = os.getppid()
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the CLI decides what Ctrl-C means
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # A target that prints must not be read as the host's own words: keep the pipe, point stdout at the log.
+    words = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    line = b""
+    while not line.endswith(b"\n"):  # unbuffered: what follows the line belongs to the loop's reader
+        byte = os.read(0, 1)
+        if not byte:
+            sys.exit("no configuration on standard input")
+        line += byte
+    config = msgspec.json.decode(line, type=HostConfig)
+    Path(config.socket).unlink(missing_ok=True)
+    sys.exit(uvloop.run(serve(config, lambda answer: void(words.write(_encode(answer) + b"\n")), 0)))
+
+
+def void(_: object) -> None:
+    """Drop a value, where a callback must return nothing."""
+
+
+if __name__ == "__main__":
+    main()
