@@ -20,7 +20,8 @@ from harness.errors import HarnessError, RunInvalid, TargetUnavailable, UsageErr
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.run import Interrupt, Options, Plan
+    from harness.run import Options, Plan
+    from harness.stage import Interrupt
     from harness.verdict.judge import JudgedRun
 
 EXIT_USAGE = 2
@@ -67,7 +68,7 @@ def commands() -> None:
     """Load and resilience tests for multi-agent workflow orchestrators."""
 
 
-class _Unit(click.ParamType):
+class _Unit(click.ParamType[float]):
     """An option written with a unit, like "5 s"."""
 
     def __init__(self, kind: Any) -> None:
@@ -83,7 +84,8 @@ class _Unit(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-_folders = {"file_okay": False, "path_type": Path}
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @commands.command()
@@ -93,8 +95,8 @@ _folders = {"file_okay": False, "path_type": Path}
 @click.option("--time-scale", type=click.FloatRange(0.0, min_open=True), help="Instead of the scenario's time_scale.")
 @click.option("--warmup", type=_Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "1 s".')
 @click.option("--measure", type=_Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
-@click.option("--baselines", type=click.Path(**_folders), default=Path("baselines"), show_default=True)
-@click.option("--reports", type=click.Path(**_folders), default=Path("reports"), show_default=True)
+@click.option("--baselines", type=_FOLDER, default=Path("baselines"), show_default=True)
+@click.option("--reports", type=_FOLDER, default=Path("reports"), show_default=True)
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
@@ -140,7 +142,8 @@ def run(
 def _run_one(plan: Plan, *, as_json: bool, quiet: bool) -> int:
     """Execute, judge and report one plan; its exit code."""
     from harness.report.live import LiveProgress
-    from harness.run import Interrupt, execute
+    from harness.run import execute
+    from harness.stage import Interrupt
     from harness.verdict.judge import judge_run
 
     errors = _console(stderr=True, quiet=quiet)
@@ -193,8 +196,8 @@ def _signals(interrupt: Interrupt, console: Console) -> Iterator[None]:
 
 
 @commands.command()
-@click.argument("run_dir", metavar="RUN", type=click.Path(**_folders))
-@click.option("--against", type=click.Path(exists=True, **_folders), help="Judge by the limits in this folder instead.")
+@click.argument("run_dir", metavar="RUN", type=_FOLDER)
+@click.option("--against", type=_EXISTING_FOLDER, help="Judge by the limits in this folder instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
 def judge(run_dir: Path, against: Path | None, as_json: bool) -> None:
     """Judge a run again from its files, by the limits it was run with."""
@@ -206,7 +209,7 @@ def judge(run_dir: Path, against: Path | None, as_json: bool) -> None:
 
 
 @commands.command()
-@click.argument("run_dir", metavar="RUN", type=click.Path(**_folders))
+@click.argument("run_dir", metavar="RUN", type=_FOLDER)
 @click.option("--format", "name", default="console", show_default=True, help="console, markdown, json or junit.")
 def report(run_dir: Path, name: str) -> None:
     """Print a run's report."""
@@ -218,7 +221,7 @@ def report(run_dir: Path, name: str) -> None:
 
 
 @commands.command()
-@click.argument("folder", type=click.Path(**_folders), default=SCENARIOS)
+@click.argument("folder", type=_FOLDER, default=SCENARIOS)
 def scenarios(folder: Path) -> None:
     """List the scenarios of a folder, a line each."""
     from harness.scenario.loading import list_scenarios
@@ -233,7 +236,7 @@ def scenarios(folder: Path) -> None:
 
 @commands.command()
 @click.argument("scenario", nargs=-1, required=True)
-@click.option("--baselines", type=click.Path(**_folders), default=Path("baselines"), show_default=True)
+@click.option("--baselines", type=_FOLDER, default=Path("baselines"), show_default=True)
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 def check(scenario: tuple[str, ...], baselines: Path, allow_remote: bool) -> None:
     """Check scenarios and their limits completely; start nothing."""
@@ -262,11 +265,12 @@ def schema() -> None:
 @commands.command()
 @click.argument("scenario")
 @click.option("--level", "levels", multiple=True, metavar="LABEL", help="The level whose deadlines and ids are used.")
-@click.option("--reports", type=click.Path(**_folders), default=Path("reports"), show_default=True)
+@click.option("--reports", type=_FOLDER, default=Path("reports"), show_default=True)
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 def serve(scenario: str, levels: tuple[str, ...], reports: Path, allow_remote: bool) -> None:
     """Start a scenario's target and print the line that a hand-started locust reads; Ctrl-C ends it."""
-    from harness.run import Interrupt, Options, prepare, serving
+    from harness.run import Options, prepare, serving
+    from harness.stage import Interrupt
 
     [path] = _scenario_files([scenario])
     plan = prepare(path, Options(levels=levels, reports=reports, allow_remote=allow_remote), command="harness serve")

@@ -7,36 +7,30 @@ from __future__ import annotations
 
 import os
 import platform
-import queue
 import secrets
 import shlex
 import shutil
 import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 import psutil
 
-from harness.child import Child, Children, expect_line
+from harness.child import Children
 from harness.errors import HarnessError, TargetUnavailable, UsageError
-from harness.load.control import Done, LoadConfig, LoadFailed, LoadReport, Stop
 from harness.observation.manifest import LevelEnd, Machine, Manifest
-from harness.observation.observation import ResourceSample
-from harness.observation.resources import ResourceSampler, find_process
 from harness.scenario.scenario import Level, Scenario
-from harness.target import PYTHON_TARGET, TARGETS
-from harness.target.target import HostConfig
+from harness.stage import Interrupt, Listener, Stage
+from harness.target import TARGETS
 
 HOST_READY_S = 60.0
 LOAD_OVERTIME_S = 30.0  # past its last possible moment; then the load process is stuck
@@ -67,26 +61,6 @@ class Plan:
     levels: tuple[Level, ...]
     reports: Path
     command: str
-
-
-class Listener(Protocol):
-    """Told what happens while a run goes on."""
-
-    def level_started(self, level: str, index: int, count: int) -> None:
-        """The target of this level is up; load begins."""
-
-    def report(self, level: str, report: LoadReport, sample: ResourceSample | None) -> None:
-        """The load process said something; `sample` is the newest resource sample."""
-
-    def level_ended(self, end: LevelEnd) -> None:
-        """The level is over and all of its files are written."""
-
-
-@dataclass(slots=True)
-class Interrupt:
-    """Set when the person wants out: the level ends early and no further one starts."""
-
-    asked: threading.Event = field(default_factory=threading.Event)
 
 
 def prepare(path: Path, options: Options, command: str) -> Plan:
@@ -153,7 +127,15 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
             for index, level in enumerate(plan.levels):
                 if interrupt.asked.is_set():
                     break
-                stage = _Stage(plan, level, run_dir, manifest, children, sockets / f"{index}.sock")
+                stage = Stage(
+                    scenario=plan.scenario,
+                    folder=plan.scenario_path.parent,
+                    level=level,
+                    run_dir=run_dir,
+                    manifest=manifest,
+                    children=children,
+                    socket=sockets / f"{index}.sock",
+                )
                 end = stage.run(listener, interrupt, index)
                 ended.append(end)
                 msgspec.structs.replace(manifest, ended=tuple(ended)).write(run_dir)
@@ -237,182 +219,23 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-class HostSaid(msgspec.Struct, frozen=True):
-    """The one line a host says before it serves."""
-
-    type: str
-    kind: str = ""
-    message: str = ""
-
-
-def host_config(scenario: Scenario, run_id: str, t0: float, socket_path: Path, import_from: Path) -> HostConfig | None:
-    """How to serve the scenario's target; None for a black box, which needs no host."""
-    if scenario.target == "http":
-        return None
-    if scenario.target == "embedded":
-        from harness.orchestrator.embedded import embedded_options
-
-        target, options = TARGETS["embedded"], embedded_options(scenario)
-    else:
-        attribute = scenario.target.removeprefix("python:")
-        target, options = PYTHON_TARGET, {"attribute": attribute, "expect": scenario.python.expect}
-    return HostConfig(
-        run_id=run_id, t0=t0, socket=str(socket_path), target=target, options=options, import_from=str(import_from)
-    )
-
-
-def start_host(children: Children, config: HostConfig, name: str) -> Child:
-    """Start a target host and wait until it serves. Raises UsageError or TargetUnavailable with its own words."""
-    host = children.start(name, "harness.target.host", first_line=msgspec.json.encode(config))
-    try:
-        said = msgspec.json.decode(expect_line(host, HOST_READY_S), type=HostSaid)
-    except HarnessError as error:
-        raise TargetUnavailable(str(error)) from error
-    if said.type == "ready":
-        return host
-    if said.kind == "usage":
-        raise UsageError(said.message)
-    raise TargetUnavailable(f"the target did not start: {said.message}\n(its log: {host.log})")
-
-
-def watched_pid(scenario: Scenario) -> int | None:
-    """The process of a black-box target, as its `[watch]` names it; None when it names none."""
-    watch = scenario.watch
-    if watch is None:
-        return None
-    pid = find_process(pid=watch.pid, port=watch.port, command=watch.command)
-    if pid is None:
-        raise TargetUnavailable(f"[watch] names a process that is not running: {watch}")
-    return pid
-
-
-class _Stage:
-    """One level: a fresh target, a load process, a sampler; and how it ended."""
-
-    def __init__(
-        self, plan: Plan, level: Level, run_dir: Path, manifest: Manifest, children: Children, socket: Path
-    ) -> None:
-        self._plan = plan
-        self._level = level
-        self._run_dir = run_dir
-        self._manifest = manifest
-        self._children = children
-        self._socket = socket
-        self._name = level.label.replace("/", "-per-")
-
-    def run(self, listener: Listener, interrupt: Interrupt, index: int) -> LevelEnd:
-        """Drive the level to its end; every process of it is ended when this returns."""
-        scenario = self._plan.scenario
-        host = self.start_target()
-        listener.level_started(self._level.label, index, len(self._plan.levels))
-        first_line = msgspec.json.encode(self.load_config(host))
-        load = self._children.start(f"load-{self._name}", "harness.load.worker", first_line=first_line)
-        sampler = ResourceSampler(
-            self._run_dir / "resources.jsonl",
-            level=self._level.label,
-            t0=self._manifest.t0,
-            target_pid=host.pid if host else watched_pid(scenario),
-            load_pid=load.pid,
-            socket_path=str(self._socket) if host else None,
-        )
-        sampler.start()
-        try:
-            end = self._follow(load, host, sampler, listener, interrupt)
-        finally:
-            sampler.stop()
-            load.end(grace_s=5.0)
-            if host:
-                host.end(grace_s=5.0)
-        if sampler.error is not None:
-            return self._end("harness_failed", f"resources.jsonl cannot be written: {sampler.error.strerror}")
-        return end
-
-    def start_target(self) -> Child | None:
-        """The target's host, serving; None for a black box."""
-        config = host_config(
-            self._plan.scenario,
-            self._manifest.run_id,
-            self._manifest.t0,
-            self._socket,
-            self._plan.scenario_path.parent,
-        )
-        return start_host(self._children, config, f"target-{self._name}") if config else None
-
-    def load_config(self, host: Child | None) -> LoadConfig:
-        """What the load process of this level is told."""
-        return LoadConfig(
-            run_dir=str(self._run_dir),
-            level=self._level.label,
-            t0=self._manifest.t0,
-            socket=str(self._socket) if host else None,
-            scenario_dir=str(self._plan.scenario_path.parent),
-        )
-
-    def _follow(
-        self, load: Child, host: Child | None, sampler: ResourceSampler, listener: Listener, interrupt: Interrupt
-    ) -> LevelEnd:
-        """Pass on what the load process says until it is done, the target dies, or the person wants out."""
-        said: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=_read_lines, args=(load, said), name="load-reports", daemon=True).start()
-        shape = self._plan.scenario.load
-        latest = time.monotonic() + shape.warmup + shape.measure + shape.drain + LOAD_OVERTIME_S
-        decode = msgspec.json.Decoder(LoadReport).decode
-        cut: LevelEnd | None = None
-        while True:
-            if cut is None and (cut := self._cut(host, sampler, interrupt)) is not None:
-                load.tell(msgspec.json.encode(Stop()))
-                latest = time.monotonic() + LOAD_OVERTIME_S
-            if time.monotonic() > latest:
-                return self._end("harness_failed", f"the load process is stuck; its log: {load.log}")
-            try:
-                line = said.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            if not line:
-                code = load.wait(5.0)
-                return cut or self._end(
-                    "harness_failed", f"the load process ended (exit {code}) before it was done:\n{load.last_words()}"
-                )
-            report = decode(line)
-            listener.report(self._level.label, report, sampler.latest)
-            if isinstance(report, LoadFailed):
-                return self._end("harness_failed", report.message)
-            if isinstance(report, Done):
-                return cut or self._cut(host, sampler, interrupt) or self._end("complete")
-
-    def _cut(self, host: Child | None, sampler: ResourceSampler, interrupt: Interrupt) -> LevelEnd | None:
-        """Why this level must end now, if it must."""
-        if interrupt.asked.is_set():
-            return self._end("interrupted", "interrupted by the user")
-        if sampler.error is not None:
-            return self._end("harness_failed", f"resources.jsonl cannot be written: {sampler.error.strerror}")
-        if host is not None and (code := host.returncode()) is not None:
-            return self._end(
-                "target_died", f"the target's process ended (exit {code}) during the level:\n{host.last_words()}"
-            )
-        return None
-
-    def _end(self, status: Any, message: str = "") -> LevelEnd:
-        return LevelEnd(level=self._level.label, status=status, message=message)
-
-
-def _read_lines(load: Child, said: queue.Queue[bytes]) -> None:
-    """Every line of the load process; an empty one at its end."""
-    for line in load.stdout:
-        said.put(line)
-    said.put(b"")
-
-
 @contextmanager
 def serving(plan: Plan) -> Iterator[str]:
     """Start the plan's target for a hand-started locust; yields the line that starts one. Ends all on leaving."""
     run_dir, manifest = _open_run(plan)
-    level = plan.levels[0]
     try:
         with Children(manifest.run_id, run_dir / "logs") as children:
             sockets = Path(tempfile.mkdtemp(prefix="harness-", dir=_short_folder()))
             children.register_folder(sockets)
-            stage = _Stage(plan, level, run_dir, manifest, children, sockets / "serve.sock")
+            stage = Stage(
+                scenario=plan.scenario,
+                folder=plan.scenario_path.parent,
+                level=plan.levels[0],
+                run_dir=run_dir,
+                manifest=manifest,
+                children=children,
+                socket=sockets / "serve.sock",
+            )
             host = stage.start_target()
             served = run_dir / "serve.json"
             served.write_bytes(msgspec.json.encode(stage.load_config(host)))

@@ -5,6 +5,7 @@ A bare number is refused for durations and sizes: a file that says `5` does not 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,8 +39,8 @@ def parse(text: object, kind: Kind) -> float:
     """
     if isinstance(text, str) and (match := _NUMBER.match(text)):
         scale = SCALES[kind].get(match[2])
-        if scale is not None:
-            return float(match[1]) * scale
+        if scale is not None and math.isfinite(value := float(match[1]) * scale):
+            return value
     units = ", ".join(unit for unit in SCALES[kind] if unit)
     raise ValueError(f"{text!r} is not a {kind}: write {EXAMPLES[kind]}" + (f" (units: {units})" if units else ""))
 

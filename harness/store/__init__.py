@@ -1,0 +1,8 @@
+"""Where the shared state of workflows lives. `STORES` names each implementation without importing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STORES: Mapping[str, str] = {"memory": "harness.store.memory:MemoryStore"}
+"""Store name -> "module:attribute" of a callable that builds it."""

@@ -7,6 +7,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import msgspec
 
@@ -213,6 +214,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._rest = b""
+        self._refused = False
         self._transport: asyncio.Transport | None = None
         self.unacknowledged: list[str] = []
 
@@ -221,8 +223,7 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without saying so
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -235,6 +236,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(frame + b"\n")
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return None
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             try:
@@ -253,6 +256,10 @@ class Connection(asyncio.Protocol):
         return None
 
     def _refuse(self, why: str) -> None:
+        """Say why and say no more. What still comes is read and dropped: closing on it would reset the connection,
+        and the client would see that instead of the reason."""
+        self._refused = True
+        self._rest = b""
         self.send(_encode(Refused(why)))
         if self._transport is not None:
-            self._transport.close()
+            self._transport.write_eof()

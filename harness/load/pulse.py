@@ -1,0 +1,55 @@
+"""The load process's heartbeat: ten times a second the journal to disk, now and then a look at itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import gevent
+
+from harness.load.recording import Recorder, Sample
+from harness.observation.observation import LoadCheck
+
+BEAT_S = 0.1
+BEATS_A_REPORT = 5
+BEATS_A_CHECK = 10
+
+
+class Pulse:
+    """Flushes, hands on what ended, and measures how late a timer of this process fires (its hub lag)."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        level: str,
+        clock: Callable[[], float],
+        users: Callable[[], int],
+        on_samples: Callable[[Sequence[Sample]], None],
+    ) -> None:
+        self._recorder = recorder
+        self._level = level
+        self._clock = clock
+        self._users = users
+        self._on_samples = on_samples
+        self._lag_max_s = 0.0
+
+    def run(self) -> None:
+        """Beat for ever; the owner ends the greenlet. Raises OSError when the journal cannot be written."""
+        due = self._clock()
+        beats = 0
+        while True:
+            due = max(due + BEAT_S, self._clock() - BEAT_S)
+            gevent.sleep(max(0.0, due - self._clock()))
+            begun = self._clock()
+            beats += 1
+            self._beat(beats)
+            # Its own work holds the hub up too, and no timer of this greenlet can be running meanwhile.
+            self._lag_max_s = max(self._lag_max_s, begun - due, self._clock() - begun)
+
+    def _beat(self, beats: int) -> None:
+        self._recorder.flush()
+        if beats % BEATS_A_REPORT == 0:
+            self._on_samples(self._recorder.take_samples())
+        if beats % BEATS_A_CHECK == 0:
+            in_flight = len(self._recorder.in_flight)
+            self._recorder.note(LoadCheck(self._level, self._clock(), self._users(), in_flight, self._lag_max_s))
+            self._lag_max_s = 0.0

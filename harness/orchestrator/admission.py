@@ -1,0 +1,71 @@
+"""How many workflows run, how many wait, and when to say no.
+
+What was accepted is never dropped: it runs, or it reaches its own deadline. What is refused was definitely not
+started, and is told when to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.errors import Rejected
+from harness.orchestrator.pool import Pool
+
+RATE_OVER = 64
+"""Completions the rate behind `retry_after_s` is measured over."""
+RETRY_AFTER_S = (0.05, 10.0)
+"""Bounds of `retry_after_s`."""
+RETRY_AFTER_UNKNOWN_S = 1.0
+"""`retry_after_s` before two workflows have ended."""
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One accepted workflow. `waiting` is None when it may run at once."""
+
+    accepted_at: float
+    waiting: asyncio.Future[None] | None
+
+
+class Admission:
+    """`slots` workflows run; the next `queue` wait in order of acceptance; one more is refused."""
+
+    def __init__(self, slots: int, queue: int, *, clock: Callable[[], float]) -> None:
+        self.slots = Pool(slots, clock=clock)
+        self.queue_peak = 0
+        self.accepted = 0
+        self.rejected = 0
+        self._queue = queue
+        self._clock = clock
+        self._ended_at: deque[float] = deque(maxlen=RATE_OVER)
+
+    def admit(self) -> Ticket:
+        """Accept a workflow, or raise `Rejected`. Never waits."""
+        depth = self.slots.waiting
+        if depth >= self._queue and self.slots.busy >= self.slots.size:
+            self.rejected += 1
+            raise Rejected(retry_after_s=self._retry_after_s(depth), queue_depth=depth)
+        waiting = self.slots.take()
+        self.accepted += 1
+        if waiting is not None and depth >= self.queue_peak:
+            self.queue_peak = depth + 1
+        return Ticket(self._clock(), waiting)
+
+    def ended(self) -> None:
+        """A workflow that had a slot gives it back."""
+        self._ended_at.append(self._clock())
+        self.slots.release()
+
+    def _retry_after_s(self, depth: int) -> float:
+        """Until half the queue will have drained, at the rate of the last RATE_OVER completions up to now.
+
+        Half, so that those who come back do not all find it full again, nor the slots idle.
+        """
+        if len(self._ended_at) < 2:
+            return RETRY_AFTER_UNKNOWN_S
+        since_s = self._clock() - self._ended_at[0]  # up to now: a system that stopped completing has a falling rate
+        least_s, most_s = RETRY_AFTER_S
+        return min(most_s, max(least_s, (depth / 2 + 1) * since_s / len(self._ended_at)))

@@ -1,0 +1,119 @@
+"""Agents by declaration: what a scenario's `work` says really happens here, and costs what it says.
+
+A finding is a function of what went in, so the right one is known to whoever knows the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+from collections.abc import Callable
+from hashlib import blake2b
+
+from harness.llm.draws import uniforms
+from harness.llm.latency import MODELS, call_s
+from harness.orchestrator.burners import Burners
+from harness.orchestrator.call import AgentFailed, Call
+from harness.scenario.scenario import Think, Work
+
+BLOCK_BYTES = 16 * 2**20
+"""Memory is mapped in blocks of this size, because unmapping one keeps the loop for some 50 us a MiB."""
+CHUNK_BYTES = 2**20
+"""Written at once: about 0.5 ms of page faults."""
+_ZEROS = bytes(CHUNK_BYTES)
+
+
+class Pages:
+    """Memory that is really there: every page written, so that it shows in RSS; unmapped, so that it goes again."""
+
+    def __init__(self) -> None:
+        self._blocks: list[mmap.mmap] = []
+
+    async def fill(self, size_bytes: int) -> None:
+        """Take `size_bytes`, letting the loop run between chunks."""
+        for block_at in range(0, size_bytes, BLOCK_BYTES):
+            length = min(BLOCK_BYTES, size_bytes - block_at)
+            # Private: shared anonymous memory would count as a file's.
+            block = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            self._blocks.append(block)
+            for at in range(0, length, CHUNK_BYTES):
+                end = min(at + CHUNK_BYTES, length)
+                block[at:end] = _ZEROS[: end - at]  # a zero written is a page taken, as any other byte
+                await asyncio.sleep(0)
+
+    async def release(self) -> None:
+        """Give everything back, letting the loop run between blocks; at once if it is cancelled meanwhile."""
+        try:
+            while self._blocks:
+                self._blocks.pop().close()
+                await asyncio.sleep(0)
+        finally:
+            while self._blocks:
+                self._blocks.pop().close()
+
+
+class Means:
+    """What all declared agents of one orchestrator share."""
+
+    def __init__(self, *, seed: int, time_scale: float, cpu_workers: int, clock: Callable[[], float]) -> None:
+        self.seed = seed  # of the run: latencies and failures are drawn by it
+        self.time_scale = time_scale
+        self.clock = clock
+        self.burners = Burners(cpu_workers)
+        self.thinking = 0  # LLM calls in flight
+
+
+class DeclaredAgent:
+    """Does one `Work`: takes memory, thinks, waits, burns, and then may fail. Memory is held until the step ends."""
+
+    def __init__(self, work: Work, means: Means) -> None:
+        self._work = work
+        self._means = means
+
+    async def __call__(self, call: Call) -> bytes:
+        work = self._work
+        if work.memory and call.held is None:
+            call.held = pages = Pages()
+            await pages.fill(work.memory)
+        if work.think is not None:
+            await self._think(work.think, call)
+        if work.wait:
+            await asyncio.sleep(work.wait)
+        if work.cpu:
+            await self._means.burners.burn(work.cpu)
+        if work.failure:
+            self._fail_by_chance(work.failure, call)
+        return finding(call)
+
+    async def _think(self, think: Think, call: Call) -> None:
+        means = self._means
+        seconds = call_s(
+            MODELS[think.model],
+            seed=means.seed,
+            workflow=call.workflow,
+            agent=call.agent,
+            call=call.index,
+            attempt=call.attempt,
+            output_tokens=think.output_tokens,
+            in_flight=means.thinking,
+            time_scale=means.time_scale,
+        )
+        began = means.clock()
+        means.thinking += 1
+        try:
+            await asyncio.sleep(seconds)
+            call.tokens += think.output_tokens
+        finally:
+            means.thinking -= 1
+            # Not more than was drawn: what the loop adds is the orchestrator's time, not the model's.
+            call.llm_wait_s += min(seconds, means.clock() - began)
+
+    def _fail_by_chance(self, share: float, call: Call) -> None:
+        if uniforms("failure", self._means.seed, call.workflow, call.step, call.attempt)[0] < share:
+            raise AgentFailed(f"agent {call.agent!r} failed as its declared work says ({share:.2%} of attempts)")
+
+
+def finding(call: Call) -> bytes:
+    """The finding of a step: hex of blake2b-128 over `seed|workflow|kind|step|agent` and `|finding` of each need."""
+    text = f"{call.seed}|{call.workflow}|{call.kind}|{call.step}|{call.agent}".encode()
+    return blake2b(b"|".join((text, *call.findings)), digest_size=16).hexdigest().encode()

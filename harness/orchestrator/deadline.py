@@ -1,0 +1,119 @@
+"""Deadlines without a timer each: `asyncio.timeout` a step would cost more than all the rest of an orchestrator.
+
+All running tasks are in one dictionary with their next deadline, and one timer looks through it every SWEEP_S and
+cancels what is late. So a deadline takes effect up to SWEEP_S late. One that is itself shorter than SHORT_S would
+be blurred by that, and gets a timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+SWEEP_S = 0.010
+SHORT_S = 0.050
+
+
+class Alarm:
+    """The deadlines of one task: its workflow's, and that of the step it is in. All times are on one clock.
+
+    `fired` says that a deadline cancelled the task. `step` names the step whose deadline comes next; None means
+    that the workflow's own comes first.
+    """
+
+    __slots__ = ("_cancelling", "_step_timer", "_task", "_workflow_timer", "due", "fired", "step", "workflow_due")
+
+    def __init__(self, task: asyncio.Task[object], workflow_due: float) -> None:
+        self.workflow_due = workflow_due
+        self.due = workflow_due
+        self.step: str | None = None
+        self.fired = False
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._step_timer: asyncio.TimerHandle | None = None
+        self._workflow_timer: asyncio.TimerHandle | None = None
+
+    def begin_step(self, step: str, now: float, deadline_s: float) -> None:
+        """The task works on `step` from now."""
+        due = now + deadline_s
+        if due >= self.workflow_due:
+            self.due, self.step = self.workflow_due, None
+            return
+        self.due, self.step = due, step
+        if deadline_s < SHORT_S:
+            self._step_timer = self._task.get_loop().call_later(deadline_s, self.fire)
+
+    def end_step(self) -> None:
+        """The task works on no step; the workflow's deadline stands."""
+        self.due, self.step = self.workflow_due, None
+        if self._step_timer is not None:
+            self._step_timer.cancel()
+            self._step_timer = None
+
+    def begin(self, now: float) -> None:
+        """The task works from now; a workflow with little time left gets a timer of its own."""
+        if self.workflow_due - now < SHORT_S:
+            self._workflow_timer = self._task.get_loop().call_later(self.workflow_due - now, self.fire)
+
+    def end(self) -> None:
+        """The task is past its deadlines."""
+        if self._step_timer is not None:
+            self._step_timer.cancel()
+        if self._workflow_timer is not None:
+            self._workflow_timer.cancel()
+
+    def fire(self) -> None:
+        """Time is over: cancel the task, once."""
+        if not self.fired:
+            self.fired = True
+            self._task.cancel()
+
+    def overran(self) -> bool:
+        """To be asked once, in `except CancelledError`: whether the deadline alone is why the task was cancelled.
+
+        When somebody cancelled from outside as well, the outside wins, as with `asyncio.timeout`.
+        """
+        return self.fired and self._task.uncancel() <= self._cancelling
+
+
+class Deadlines:
+    """The alarms of all running tasks. `clock` gives seconds."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._alarms: dict[Alarm, None] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """Tasks under a deadline."""
+        return len(self._alarms)
+
+    def enter(self, now: float, workflow_due: float) -> Alarm:
+        """Watch the running task. Whoever entered leaves, in a `finally`."""
+        task = asyncio.current_task()
+        assert task is not None, "only a task can be cancelled"
+        alarm = Alarm(task, workflow_due)
+        alarm.begin(now)
+        self._alarms[alarm] = None
+        if self._sweeper is None:
+            self._sweeper = task.get_loop().call_later(SWEEP_S, self._sweep)
+        return alarm
+
+    def leave(self, alarm: Alarm) -> None:
+        """The task is past its deadlines."""
+        del self._alarms[alarm]
+        alarm.end()
+
+    def _sweep(self) -> None:
+        now = self._clock()
+        for alarm in self._alarms:
+            if alarm.due <= now:
+                alarm.fire()
+        # With nothing to watch there is no timer at all: an idle orchestrator sleeps.
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep) if self._alarms else None
+
+    def stop(self) -> None:
+        """No sweep after this."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
