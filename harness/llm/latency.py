@@ -46,7 +46,9 @@ class Model:
     token: tuple[float, float]
 
 
-def _model(body_share: float, body: tuple[float, float], tail: tuple[float, float], token_ms: tuple[float, float]) -> Model:
+def _model(
+    body_share: float, body: tuple[float, float], tail: tuple[float, float], token_ms: tuple[float, float]
+) -> Model:
     token = (token_ms[0] - math.log(1000.0), token_ms[1])
     return Model(body_share=body_share, body=body, tail=tail, token=token)
 
@@ -66,13 +68,13 @@ def call_s(
     seed: int,
     workflow: str,
     agent: str,
-    call: int,
+    call: int | str,
     attempt: int,
     output_tokens: int,
     in_flight: int,
     time_scale: float,
 ) -> float:
-    """Seconds from sending a call to its last token.
+    """Seconds from sending a call to its last token. `call` tells the calls of one agent in a workflow apart.
 
     The draw depends on (seed, workflow, agent, call, attempt) alone, so interleaving never changes it; only the
     load factor depends on the `in_flight` calls of the moment.

@@ -101,7 +101,7 @@ class SocketClient:
                 why = str(error) or repr(error)
             except msgspec.DecodeError as error:
                 self.close()
-                return Reply(outcome=Outcome.UNKNOWN, accepted=self._accepted, error_class="protocol", message=str(error))
+                return self._unknown("protocol", str(error))
             if self._expired:
                 break
             gevent.sleep(max(0.0, min(back_off_s, self._ends_at - self._clock())))
@@ -121,10 +121,13 @@ class SocketClient:
         """The answer when the host gave none. What was never sent has certainly not happened."""
         if self._expired:
             message = f"no end within {request.deadline_s:g} s + {GRACE_S:g} s"
-            return Reply(outcome=Outcome.UNKNOWN, accepted=self._accepted, error_class="timeout", message=message)
+            return self._unknown("timeout", message)
         if not self._sent:
             return Reply(outcome=Outcome.FAILED, error_class="connect", message=why)
-        return Reply(outcome=Outcome.UNKNOWN, accepted=self._accepted, error_class="connection", message=why)
+        return self._unknown("connection", why)
+
+    def _unknown(self, error_class: str, message: str) -> Reply:
+        return Reply(outcome=Outcome.UNKNOWN, accepted=self._accepted, error_class=error_class, message=message)
 
     def _attempt(self, frame: bytes, request: WorkflowRequest, left_s: float) -> Reply:
         """Submit on the open connection, or a new one, and read up to the end of the workflow."""
@@ -176,8 +179,7 @@ class SocketClient:
             )
         if resubmitted:
             # A host that says no to what an earlier connection sent has forgotten it; whether it ran, nobody knows.
-            message = "rejected when submitted again after a lost connection"
-            return Reply(outcome=Outcome.UNKNOWN, accepted=self._accepted, error_class="connection", message=message)
+            return self._unknown("connection", "rejected when submitted again after a lost connection")
         return Reply(
             outcome=Outcome.NOT_STARTED,
             error_class="rejected",

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import errno
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from random import Random
-from typing import Protocol
 
 import gevent
 from gevent.event import Event
-from gevent.queue import SimpleQueue
 
 from harness.errors import HarnessError
-from harness.load.arrivals import Closed, LoadProfile
+from harness.load.arrivals import Closed
 from harness.load.client import Client
 from harness.load.control import Done, LoadReport, PhaseChanged, Progress
+from harness.load.dispatch import Dispatcher, Users
 from harness.load.pulse import Pulse
 from harness.load.recording import Recorder, Sample
 from harness.load.tally import Tally
 from harness.observation.observation import Phase, PhaseMark
 
-USERS_FIRST = 32  # open load: users there before the first arrival
-USERS_GROWN = 64  # at most so many more at once, so that making them does not hold up those that run
 DISK_PATIENCE_S = 5.0
 DISK_RETRY_S = 0.25
 
@@ -37,41 +34,11 @@ class Phases:
     starts: float
     measure_starts: float
     measure_ends: float
+    drain_s: float  # the longest wait for what is in flight when `measure` ends
 
     def of(self, intended: float) -> Phase:
         """The phase of a sample, by its intended start."""
         return Phase.WARMUP if intended < self.measure_starts else Phase.MEASURE
-
-
-class Users(Protocol):
-    """Who makes users; Locust's runner, for those who need to know."""
-
-    def spawn(self, count: int) -> None:
-        """So many more users."""
-
-    def count(self) -> int:
-        """Users made and not yet gone."""
-
-
-class Schedule:
-    """The arrivals of an open level as absolute intended starts, taken as they fall due."""
-
-    def __init__(self, profile: LoadProfile, rng: Random, starts: float) -> None:
-        self._offsets: Iterator[float] = profile.arrivals(rng)
-        self._starts = starts
-        self.next_due: float | None = None
-        self._advance()
-
-    def _advance(self) -> None:
-        offset = next(self._offsets, None)
-        self.next_due = None if offset is None else self._starts + offset
-
-    def take_before(self, until: float) -> Iterator[float]:
-        """The arrivals due before `until` that nobody took yet."""
-        while self.next_due is not None and self.next_due < until:
-            due = self.next_due
-            self._advance()
-            yield due
 
 
 class LevelDrive:
@@ -80,13 +47,10 @@ class LevelDrive:
     def __init__(
         self,
         label: str,
-        profile: Closed | LoadProfile,
-        rng: Random,
+        arrivals: Closed | Dispatcher,
         *,
         phases: Phases,
-        drain_s: float,
         until_ok: int | None,
-        users_max: int,
         recorder: Recorder,
         clock: Callable[[], float],
         client: Callable[[], Client],
@@ -97,30 +61,27 @@ class LevelDrive:
         self.clock = clock
         self.client = client
         self._label = label
-        self._profile = profile
-        self._rng = rng
+        self._arrivals = arrivals
         self._phases = phases
-        self._drain_s = drain_s
         self._until_ok = until_ok
-        self._users_max = users_max
         self._say = say
         self._on_samples = on_samples
         self._phase = Phase.WARMUP
-        self._due: SimpleQueue[float | None] = SimpleQueue()
         self._tallies = {Phase.WARMUP: Tally(), Phase.MEASURE: Tally()}
-        self._changed = Event()  # something a phase may be waiting for happened
+        self._changed = Event()  # something that a phase may be waiting for happened
         self._stopped_because = ""
         self._failure: BaseException | None = None
 
     # What users ask.
 
     def may_start(self, intended: float) -> bool:
-        """After measure there are no new starts."""
+        """After `measure` there are no new starts."""
         return intended < self._phases.measure_ends
 
     def next_arrival(self) -> float | None:
-        """The next arrival, when it is due; None when there will be no more."""
-        return self._due.get()
+        """The next arrival of open load, when it is due; None when there will be no more."""
+        assert isinstance(self._arrivals, Dispatcher)
+        return self._arrivals.take()
 
     def one_ended(self) -> None:
         """End `measure` once enough were ok, or the drain once nothing is left."""
@@ -140,27 +101,111 @@ class LevelDrive:
         self._stopped_because = self._stopped_because or because
         self._end_measure()
 
-    def _end_measure(self) -> None:
-        self._phases.measure_ends = min(self._phases.measure_ends, self.clock())
-        self._changed.set()
-
     # The level itself.
 
     def drive(self, users: Users) -> Done:
         """Drive the level to its end. Raises LoadBroken when the harness failed; what was measured is kept."""
-        self._users = users
+        phases = self._phases
         pulse = Pulse(self.recorder, self._label, self.clock, users.count, self._took_samples)
+        self._users = users
         beating = self._spawn(pulse.run)
-        self._enter(Phase.WARMUP, self._phases.measure_starts)
-        arriving = self._start_arrivals()
-        if self._wait(self._phases.measure_starts):
-            self._enter(Phase.MEASURE, self._phases.measure_ends)
-            self._wait(self._phases.measure_ends)
+        self._enter(Phase.WARMUP, phases.starts, phases.measure_starts)
+        arriving = self._spawn(self._arrive)
+        self._wait(lambda: phases.measure_starts)
+        if not self._stopped_because:
+            self._enter(Phase.MEASURE, phases.measure_starts, phases.measure_ends)
+            self._wait(lambda: phases.measure_ends)
         self._end_measure()
-        arriving()
-        drain_ends = self.clock() + self._drain_s
-        self._enter(Phase.DRAIN, drain_ends)
-        self._wait(drain_ends)
+        arriving.kill()
+        if isinstance(self._arrivals, Dispatcher):
+            self._arrivals.end(phases.measure_ends)
+        drain_ends = phases.measure_ends + phases.drain_s
+        self._enter(Phase.DRAIN, phases.measure_ends, drain_ends)
+        self._wait(lambda: drain_ends if self.recorder.in_flight else 0.0)
         self.recorder.censor_all()
         beating.kill()
         return self._finish()
+
+    def _arrive(self) -> None:
+        if isinstance(self._arrivals, Closed):
+            self._users.spawn(self._arrivals.users)
+        else:
+            self._arrivals.run(self._users)
+
+    def _wait(self, until: Callable[[], float]) -> None:
+        """Wait until a time that may move, or until the level is stopped."""
+        while not self._stopped_because and (left_s := until() - self.clock()) > 0:
+            self._changed.wait(left_s)
+            self._changed.clear()
+
+    def _end_measure(self) -> None:
+        self._phases.measure_ends = min(self._phases.measure_ends, self.clock())
+        self._changed.set()
+
+    def _spawn(self, run: Callable[[], None]) -> gevent.Greenlet[[], None]:
+        """A greenlet whose failure ends the level."""
+
+        def guarded() -> None:
+            try:
+                run()
+            except Exception as error:
+                self.fail(error)
+                raise
+
+        return gevent.spawn(guarded)
+
+    def _enter(self, phase: Phase, at: float, ends_at: float) -> None:
+        self._phase = phase
+        self.recorder.note(PhaseMark(self._label, phase, at))
+        self._say(PhaseChanged(phase, at, ends_at))
+
+    def _took_samples(self, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            self._tallies[sample.phase].add(sample)
+        self._on_samples(samples)
+        tally = self._tallies[Phase.WARMUP if self._phase is Phase.WARMUP else Phase.MEASURE]
+        self._say(
+            Progress(
+                at=self.clock(),
+                phase=self._phase,
+                users=self._users.count(),
+                in_flight=len(self.recorder.in_flight),
+                ok=tally.ok,
+                failed=tally.failed,
+                not_started=tally.not_started,
+                p50_s=tally.quantile_s(0.50),
+                p95_s=tally.quantile_s(0.95),
+            )
+        )
+
+    def _finish(self) -> Done:
+        """Write the last lines. The `end` mark says that nothing is missing, so a broken level has none."""
+        recorder = self.recorder
+        if self._failure is None and recorder.arrivals != recorder.observed:
+            self._failure = LoadBroken(f"{recorder.arrivals} arrivals but {recorder.observed} observations")
+        if self._failure is None:
+            recorder.note(PhaseMark(self._label, "end", self.clock()))
+        self._write_out()
+        if self._failure is not None:
+            raise LoadBroken(_said(self._failure)) from self._failure
+        self._took_samples(recorder.take_samples())
+        return Done(recorder.arrivals, recorder.censored, self._stopped_because)
+
+    def _write_out(self) -> None:
+        """Flush, and keep trying for a while when the disk refuses: somebody may make room."""
+        give_up = self.clock() + DISK_PATIENCE_S
+        while True:
+            try:
+                return self.recorder.flush()
+            except OSError as error:
+                self._failure = self._failure or error
+                if self.clock() > give_up:
+                    return None
+            gevent.sleep(DISK_RETRY_S)
+
+
+def _said(error: BaseException) -> str:
+    """A failure in words for the person at the terminal."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return f"the journal cannot be written: {error.strerror}; make room and run again (what was written is kept)"
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"

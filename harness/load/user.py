@@ -37,13 +37,13 @@ class Work(Protocol):
         """The harness itself broke: end the level."""
 
 
-class HarnessUser(User):  # type: ignore[misc]  # Locust's User is untyped
+class HarnessUser(User):
     """A user with a connection of its own; `work` is set on a subclass for each level."""
 
     abstract = True
     work: ClassVar[Work]
 
-    @task  # type: ignore[untyped-decorator]
+    @task
     def live(self) -> None:
         """Work until there is no more, then leave. Locust would log an error and go on: here it ends the level."""
         client = self.work.client()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from harness.errors import Rejected
 from harness.orchestrator.pool import Pool
@@ -22,12 +21,8 @@ RETRY_AFTER_UNKNOWN_S = 1.0
 """`retry_after_s` before two workflows have ended."""
 
 
-@dataclass(slots=True)
-class Ticket:
-    """One accepted workflow. `waiting` is None when it may run at once."""
-
-    accepted_at: float
-    waiting: asyncio.Future[None] | None
+Ticket = tuple[float, asyncio.Future[None] | None]
+"""One accepted workflow: when, and what it has to wait for (None: it may run at once)."""
 
 
 class Admission:
@@ -44,20 +39,22 @@ class Admission:
 
     def admit(self) -> Ticket:
         """Accept a workflow, or raise `Rejected`. Never waits."""
-        depth = self.slots.waiting
-        if depth >= self._queue and self.slots.busy >= self.slots.size:
+        slots = self.slots
+        if slots.busy >= slots.size and slots.waiting >= self._queue:
             self.rejected += 1
-            raise Rejected(retry_after_s=self._retry_after_s(depth), queue_depth=depth)
-        waiting = self.slots.take()
+            raise Rejected(retry_after_s=self._retry_after_s(slots.waiting), queue_depth=slots.waiting)
+        now = self._clock()
+        waiting = slots.take(now)
         self.accepted += 1
-        if waiting is not None and depth >= self.queue_peak:
-            self.queue_peak = depth + 1
-        return Ticket(self._clock(), waiting)
+        if waiting is not None and slots.waiting > self.queue_peak:
+            self.queue_peak = slots.waiting
+        return now, waiting
 
     def ended(self) -> None:
         """A workflow that had a slot gives it back."""
-        self._ended_at.append(self._clock())
-        self.slots.release()
+        now = self._clock()
+        self._ended_at.append(now)
+        self.slots.release(now)
 
     def _retry_after_s(self, depth: int) -> float:
         """Until half the queue will have drained, at the rate of the last RATE_OVER completions up to now.

@@ -90,9 +90,9 @@ class DeclaredAgent:
         seconds = call_s(
             MODELS[think.model],
             seed=means.seed,
-            workflow=call.workflow,
-            agent=call.agent,
-            call=call.index,
+            workflow=call.request.id,
+            agent=call.step.agent,
+            call=call.step.name,
             attempt=call.attempt,
             output_tokens=think.output_tokens,
             in_flight=means.thinking,
@@ -109,11 +109,12 @@ class DeclaredAgent:
             call.llm_wait_s += min(seconds, means.clock() - began)
 
     def _fail_by_chance(self, share: float, call: Call) -> None:
-        if uniforms("failure", self._means.seed, call.workflow, call.step, call.attempt)[0] < share:
-            raise AgentFailed(f"agent {call.agent!r} failed as its declared work says ({share:.2%} of attempts)")
+        if uniforms("failure", self._means.seed, call.request.id, call.step.name, call.attempt)[0] < share:
+            raise AgentFailed(f"agent {call.step.agent!r} failed as its declared work says ({share:.2%} of attempts)")
 
 
 def finding(call: Call) -> bytes:
     """The finding of a step: hex of blake2b-128 over `seed|workflow|kind|step|agent` and `|finding` of each need."""
-    text = f"{call.seed}|{call.workflow}|{call.kind}|{call.step}|{call.agent}".encode()
+    request, step = call.request, call.step
+    text = f"{request.seed}|{request.id}|{request.kind}|{step.name}|{step.agent}".encode()
     return blake2b(b"|".join((text, *call.findings)), digest_size=16).hexdigest().encode()

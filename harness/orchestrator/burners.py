@@ -29,7 +29,7 @@ class _Worker(asyncio.Protocol):
         with theirs:
             # Isolated and without site: the script needs nothing, and starts in a third of the time.
             command = [sys.executable, "-I", "-S", str(_SCRIPT)]
-            self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs)
+            self.process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=theirs.fileno())
         self.socket = ours
         self.reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()  # the first is "ready"
         self._owner = owner
@@ -100,7 +100,7 @@ class Burners:
 
         Raises `AgentFailed` when the process dies. Cancelled, the burn stops within about a millisecond of CPU.
         """
-        waiting = self._places.take()
+        waiting = self._places.take(time.monotonic())
         if waiting is not None:
             await self._places.granted(waiting)
         worker = self._idle.pop()
@@ -123,14 +123,14 @@ class Burners:
         if worker in self._busy:  # else it said that it is ready
             del self._busy[worker]
             self._idle.append(worker)
-            self._places.release()
+            self._places.release(time.monotonic())
 
     def lost(self, worker: _Worker) -> None:
         """The worker's process ended."""
         if worker in self._busy:
             del self._busy[worker]
             self._idle.append(None)
-            self._places.release()
+            self._places.release(time.monotonic())
         elif worker in self._idle:
             self._idle[self._idle.index(worker)] = None
 
@@ -140,7 +140,7 @@ class Burners:
             return await self._spawn()
         except BaseException:
             self._idle.append(None)
-            self._places.release()
+            self._places.release(time.monotonic())
             raise
 
     async def _spawn(self) -> _Worker:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from harness.errors import HarnessError
+from harness.scenario.shapes import Step
+from harness.target.target import WorkflowRequest
 
 
 class AgentFailed(HarnessError):
@@ -23,31 +25,25 @@ class AgentFailed(HarnessError):
 
 
 class Held(Protocol):
-    """Something an agent holds until its step ends, whatever the number of attempts."""
+    """Something an agent holds until its step ends, over all its attempts."""
 
     async def release(self) -> None:
         """Give it back. Called once."""
 
 
 class Call:
-    """One step of one workflow, as its agent sees it. The same object for all attempts of the step."""
+    """One step of one workflow, as its agent sees it: the same object for all attempts of the step."""
 
-    __slots__ = (
-        "agent", "attempt", "findings", "held", "index", "kind", "llm_wait_s", "seed", "step", "tokens", "workflow",
-    )  # fmt: skip
+    # Class attributes rather than slots: most calls leave most of them as they are, and are cheaper to make for it.
+    findings: tuple[bytes, ...] = ()  # of the steps it needs, in declared order
+    attempt: int = 0  # from 1 while the agent runs
+    llm_wait_s: float = 0.0  # counted up by the agent
+    tokens: int = 0  # counted up by the agent
+    held: Held | None = None  # set by the agent, released when the step ends
 
-    def __init__(self, workflow: str, kind: str, seed: int, step: str, agent: str, index: int) -> None:
-        self.workflow = workflow  # its id
-        self.kind = kind
-        self.seed = seed  # the workflow's own
+    def __init__(self, request: WorkflowRequest, step: Step) -> None:
+        self.request = request
         self.step = step
-        self.agent = agent
-        self.index = index  # of the step, in declared order
-        self.findings: tuple[bytes, ...] = ()  # of the steps it needs, in declared order
-        self.attempt = 0  # from 1 while the agent runs
-        self.llm_wait_s = 0.0  # counted up by the agent
-        self.tokens = 0  # counted up by the agent
-        self.held: Held | None = None
 
 
 AgentFunction = Callable[[Call], Awaitable[bytes]]

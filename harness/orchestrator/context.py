@@ -1,29 +1,80 @@
-"""The shared context of one workflow: a document in the state store, one field a step.
+"""The shared context of a workflow: a document in the state store under the workflow's id, one field a step.
 
-Nothing a step learns from another passes through this process's memory: it is written to the store and read back,
-so a store that loses, mixes up or forgets shows in the result.
+Nothing that a step learns from another passes by the store: it is written there and read back, so a store that
+loses, mixes up or forgets shows in the outcome. The engine talks to the store itself; here is what it makes of the
+answers. Every check returns what was asked for or raises `TargetError` of one of these classes:
+
+    version_conflict    somebody else has a document of this workflow's id
+    cross_talk          the version went further than the workflow's own writes took it: somebody else writes to it
+    state_lost          the document is gone, or a write to it was lost
+    state_expired       its time to live ran out while the workflow still ran
+    missing_dependency  a need that a step declared is not in it
+    state_unavailable   the store did not answer
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from hashlib import blake2b
 
-from harness.errors import HarnessError, TargetError
+from harness.errors import TargetError
 from harness.orchestrator.workflow import PlannedStep
-from harness.store.store import Expired, StateStore, Versioned, WriteResult
+from harness.store.store import Expired, Versioned, WriteResult
 
 FINISHED_KEPT_S = 1.0
-"""A finished workflow's document expires after this, so that memory follows the load and not its history. One that
-failed half-way expires this long after the workflow's deadline."""
+"""A finished workflow's document expires after this, so that memory follows the load and not its history. The
+document of one that failed half-way expires this long after the workflow's deadline."""
 
 
-class Context:
-    """Reads and writes the document of the workflow `key`. Every failure is a `TargetError`."""
+def check_created(result: WriteResult, key: str) -> None:
+    """The document is this workflow's own, and new."""
+    if not result.ok:
+        raise state_error("version_conflict", key, f"exists already, at version {result.version}")
 
-    __slots__ = ("_key", "_store")
 
-    def __init__(self, store: StateStore, key: str) -> None:
-        self._store = store
-        self._key = key
+def check_written(result: WriteResult, key: str, expected_version: int | None) -> None:
+    """The write took place, and nobody else's before it. None: steps run side by side, so any version may be."""
+    if not result.ok:
+        raise state_error("state_expired", key, f"expired at version {result.version}")
+    if expected_version is not None and result.version != expected_version:
+        raise _diverged(key, result.version, expected_version)
+
+
+def present(found: Versioned | Expired | None, key: str) -> Versioned:
+    """The document is there."""
+    if found is None:
+        raise state_error("state_lost", key, "is gone")
+    if isinstance(found, Expired):
+        raise state_error("state_expired", key, f"expired at version {found.version}")
+    return found
+
+
+def needed_findings(document: Versioned, key: str, step: PlannedStep) -> tuple[bytes, ...]:
+    """The findings of the steps that `step` declared to need, in that order."""
+    fields = document.fields
+    try:
+        return tuple([fields[need] for need in step.needs])
+    except KeyError as missing:
+        what = f"step {step.name!r} needs {missing.args[0]!r}, which is not in the shared context"
+        raise state_error("missing_dependency", key, what) from None
+
+
+def final_digest(document: Versioned, key: str, steps: tuple[PlannedStep, ...]) -> str:
+    """Hex of blake2b-128 over `step=finding` of all steps in declared order, joined by `|`."""
+    if document.version != 1 + len(steps):
+        raise _diverged(key, document.version, 1 + len(steps))
+    fields = document.fields
+    try:
+        text = b"|".join([step.label + fields[step.name] for step in steps])
+    except KeyError as missing:
+        raise state_error("state_lost", key, f"lost the finding of step {missing.args[0]!r}") from None
+    return blake2b(text, digest_size=16).hexdigest()
+
+
+def state_error(error_class: str, key: str, what: str) -> TargetError:
+    """Definite: the orchestrator stopped the workflow, whatever the store did last."""
+    return TargetError(f"shared context {key!r}: {what}", definite=True, error_class=error_class)
+
+
+def _diverged(key: str, version: int, expected: int) -> TargetError:
+    error_class = "cross_talk" if version > expected else "state_lost"
+    return state_error(error_class, key, f"is at version {version} where the workflow's own writes make {expected}")

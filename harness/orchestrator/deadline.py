@@ -21,17 +21,16 @@ class Alarm:
     that the workflow's own comes first.
     """
 
-    __slots__ = ("_cancelling", "_step_timer", "_task", "_workflow_timer", "due", "fired", "step", "workflow_due")
+    step: str | None = None
+    fired: bool = False
+    _step_timer: asyncio.TimerHandle | None = None
+    _workflow_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, task: asyncio.Task[object], workflow_due: float) -> None:
         self.workflow_due = workflow_due
         self.due = workflow_due
-        self.step: str | None = None
-        self.fired = False
         self._task = task
         self._cancelling = task.cancelling()
-        self._step_timer: asyncio.TimerHandle | None = None
-        self._workflow_timer: asyncio.TimerHandle | None = None
 
     def begin_step(self, step: str, now: float, deadline_s: float) -> None:
         """The task works on `step` from now."""

@@ -23,9 +23,18 @@ class Options:
     agent: Mapping[str, Agent] = field(default_factory=dict)  # an agent that is not declared works for nothing
     workflow: tuple[Workflow, ...]
 
+    @property
+    def agents(self) -> frozenset[str]:
+        """Every agent that a step of some workflow names."""
+        return frozenset(step.agent for workflow in self.workflow for step in workflow.declared_steps)
+
+    def declared(self, agent: str) -> Agent:
+        """The agent as declared, or with everything at its default."""
+        return self.agent.get(agent) or Agent()
+
     def work(self, workflow: Workflow, agent: str) -> Work:
         """What `agent` does in this kind of workflow."""
-        return workflow.work.get(agent) or self.agent.get(agent, Agent()).work
+        return workflow.work.get(agent) or self.declared(agent).work
 
     @property
     def works(self) -> Iterator[tuple[str, Work]]:

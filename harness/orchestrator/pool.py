@@ -15,7 +15,7 @@ class Pool:
     """`size` places. Whoever was given one calls `release` exactly once.
 
     A place released while others wait goes straight to the first of them; it is never free in between, so nobody
-    overtakes. `clock` gives seconds.
+    overtakes. `clock` gives seconds; `now` is a time on it that the caller has at hand, as reading it costs.
     """
 
     __slots__ = ("_busy_s", "_clock", "_wait_s", "_waiters", "busy", "size")
@@ -34,23 +34,23 @@ class Pool:
         """How many are in the queue."""
         return len(self._waiters)
 
-    def busy_s(self) -> float:
+    def busy_s(self, now: float) -> float:
         """Place seconds busy until now."""
-        return self._busy_s + self.busy * self._clock()
+        return self._busy_s + self.busy * now
 
-    def wait_s(self) -> float:
+    def wait_s(self, now: float) -> float:
         """Seconds waited until now, by all who wait or waited."""
-        return self._wait_s + len(self._waiters) * self._clock()
+        return self._wait_s + len(self._waiters) * now
 
-    def take(self) -> asyncio.Future[None] | None:
+    def take(self, now: float) -> asyncio.Future[None] | None:
         """None: a place is yours. A future: you are in the queue; await it through `granted`."""
         if self.busy < self.size:
             self.busy += 1
-            self._busy_s -= self._clock()
+            self._busy_s -= now
             return None
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self._wait_s -= self._clock()
+        self._wait_s -= now
         return waiter
 
     async def granted(self, waiter: asyncio.Future[None]) -> None:
@@ -59,15 +59,14 @@ class Pool:
             await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():  # granted and cancelled in the same turn of the loop: the next one gets it
-                self.release()
+                self.release(self._clock())
             elif waiter in self._waiters:
                 self._waiters.remove(waiter)
                 self._wait_s += self._clock()
             raise
 
-    def release(self) -> None:
+    def release(self, now: float) -> None:
         """Give a place back: to the first who waits, if anybody does."""
-        now = self._clock()
         while self._waiters:
             waiter = self._waiters.popleft()
             self._wait_s += now

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
+from harness.orchestrator.agent import DeclaredAgent, Means
 from harness.orchestrator.call import AgentFunction
+from harness.orchestrator.options import Options
 from harness.orchestrator.pool import Pool
-from harness.scenario.scenario import Agent
+from harness.scenario.scenario import Workflow
 from harness.scenario.shapes import Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlannedStep:
     """One step with all that running it takes."""
 
+    step: Step  # as declared
     name: str
-    agent: str
     needs: tuple[str, ...]
-    index: int  # in declared order
+    label: bytes  # what its finding is led by in the final digest
     pool: Pool
     deadline_s: float
     attempts: int
@@ -30,33 +33,37 @@ class Plan:
     """One kind of workflow. `chain` tells that at no time two of its steps can run side by side."""
 
     kind: str
+    label: bytes  # the value of its documents
     steps: tuple[PlannedStep, ...]
     chain: bool
 
 
 def plan(
-    kind: str,
-    steps: tuple[Step, ...],
-    *,
-    agents: Mapping[str, Agent],
+    workflow: Workflow,
+    options: Options,
     pools: Mapping[str, Pool],
-    perform: Mapping[str, AgentFunction],
+    means: Means,
+    agents: Mapping[str, AgentFunction],
 ) -> Plan:
-    """Tie declared steps to their agents' pools and functions; all three mappings are by agent name."""
-    planned = tuple(
+    """Tie the declared steps to pools and to what is done in them: `agents` by name, else their declared work."""
+    perform = {
+        step.agent: agents.get(step.agent) or DeclaredAgent(options.work(workflow, step.agent), means)
+        for step in workflow.declared_steps
+    }
+    steps = tuple(
         PlannedStep(
+            step=step,
             name=step.name,
-            agent=step.agent,
             needs=step.needs,
-            index=index,
+            label=f"{step.name}=".encode(),
             pool=pools[step.agent],
-            deadline_s=agents[step.agent].deadline,
-            attempts=agents[step.agent].attempts,
+            deadline_s=options.declared(step.agent).deadline,
+            attempts=options.declared(step.agent).attempts,
             perform=perform[step.agent],
         )
-        for index, step in enumerate(steps)
+        for step in workflow.declared_steps
     )
-    return Plan(kind=kind, steps=planned, chain=is_chain(steps))
+    return Plan(kind=workflow.kind, label=workflow.kind.encode(), steps=steps, chain=is_chain(workflow.declared_steps))
 
 
 def is_chain(steps: tuple[Step, ...]) -> bool:
@@ -64,4 +71,4 @@ def is_chain(steps: tuple[Step, ...]) -> bool:
     before: dict[str, set[str]] = {}
     for step in steps:
         before[step.name] = set(step.needs).union(*(before[need] for need in step.needs))
-    return all(earlier.name in before[later.name] for earlier, later in zip(steps, steps[1:], strict=False))
+    return all(earlier.name in before[later.name] for earlier, later in pairwise(steps))

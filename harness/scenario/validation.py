@@ -120,7 +120,7 @@ def _replaced(document: dict[str, Any], broken: list[KeyPath]) -> dict[str, Any]
         for part in path[:-1]:
             parent = parent[part]
         table = _type_at(path[:-1])
-        if _is_table(table) and path[-1] not in _hints(table):
+        if isinstance(parent, dict) and _is_table(table) and path[-1] not in _hints(table):
             parent.pop(path[-1], None)
         else:
             parent[path[-1]] = _stand_in(_type_at(path))

@@ -85,7 +85,7 @@ def bound_ranks(n: int, p: float, alpha: float = ALPHA) -> tuple[int | None, int
 
 
 def quantile_bounds(ordered: Floats, p: float, alpha: float = ALPHA) -> tuple[float | None, float | None]:
-    """One-sided bounds of the true `p` quantile, each at confidence 1 - `alpha`; None where there are too few samples."""
+    """One-sided bounds of the true `p` quantile, each at confidence 1 - `alpha`; None: too few samples."""
     lower, upper = bound_ranks(len(ordered), p, alpha)
     return (
         None if lower is None else float(ordered[lower - 1]),

@@ -1,4 +1,4 @@
-"""The store that keeps documents in this process: for tests, for runs without servers, and the floor of what state costs.
+"""The store that keeps documents in this process: for tests, runs without servers, and the floor of what state costs.
 
 It obeys the whole of `StateStore`, including what a single process would not need (operation ids, tombstones), so
 that an orchestrator that is right on it has a chance to be right on a real server.
@@ -65,8 +65,9 @@ class MemoryStore:
 
     async def read(self, key: str) -> Versioned | Expired | None:
         """The document, its tombstone, or None when it never was (or its tombstone was forgotten)."""
-        document = self._find(key)
-        if document is None:
+        document = self._documents.get(key)
+        if document is None or document.expires_at <= self._clock():
+            self._expire(key)
             return self._tombstones.get(key)
         return Versioned(document.version, document.value, document.fields)
 
@@ -77,8 +78,9 @@ class MemoryStore:
 
         A write without `ttl_s` leaves the time to live as it was.
         """
-        document = self._find(key)
-        if document is None:
+        document = self._documents.get(key)
+        if document is None or document.expires_at <= self._clock():
+            self._expire(key)
             if if_version or key in self._tombstones:
                 return self._refused(key)
             document = self._documents[key] = _Document(value)
@@ -96,8 +98,9 @@ class MemoryStore:
         self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None
     ) -> WriteResult:
         """Set `fields`, keep the others; creates the document when there is none. A tombstone refuses it."""
-        document = self._find(key)
-        if document is None:
+        document = self._documents.get(key)
+        if document is None or document.expires_at <= self._clock():
+            self._expire(key)
             if key in self._tombstones:
                 return self._refused(key)
             document = self._documents[key] = _Document(b"")
@@ -117,14 +120,6 @@ class MemoryStore:
             for each in operations
         ]
 
-    def _find(self, key: str) -> _Document | None:
-        """The live document; one whose time is over turns into its tombstone here."""
-        document = self._documents.get(key)
-        if document is not None and document.expires_at is not math.inf and document.expires_at <= self._clock():
-            self._bury(key, document)
-            return None
-        return document
-
     def _refused(self, key: str) -> WriteResult:
         tombstone = self._tombstones.get(key)
         return WriteResult(ok=False, version=tombstone.version if tombstone else 0)
@@ -133,7 +128,11 @@ class MemoryStore:
         now = self._clock()
         document.expires_at = expires_at = now + ttl_s
         # Keys are noted by the second they expire in, so that purging looks only at those that may be due.
-        self._due.setdefault(int(expires_at), []).append(key)
+        second = int(expires_at)
+        if second in self._due:
+            self._due[second].append(key)
+        else:
+            self._due[second] = [key]
         if now >= self._next_purge:
             self._next_purge = now + 1.0
             self._purge(now)
@@ -143,10 +142,12 @@ class MemoryStore:
             for key in self._due.pop(second):
                 document = self._documents.get(key)
                 if document is not None and document.expires_at <= now:  # else its time to live was renewed
-                    self._bury(key, document)
+                    self._expire(key)
 
-    def _bury(self, key: str, document: _Document) -> None:
-        del self._documents[key]
-        self._tombstones[key] = Expired(document.version)
-        if len(self._tombstones) > TOMBSTONES_KEPT:
-            self._tombstones.popitem(last=False)
+    def _expire(self, key: str) -> None:
+        """Turn the document, if there is one, into its tombstone."""
+        document = self._documents.pop(key, None)
+        if document is not None:
+            self._tombstones[key] = Expired(document.version)
+            if len(self._tombstones) > TOMBSTONES_KEPT:
+                self._tombstones.popitem(last=False)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.errors import HarnessError
+
 OP_IDS_KEPT = 256
 
 
@@ -63,8 +65,15 @@ class Merge:
 Operation = Write | Merge
 
 
+class StoreUnavailable(HarnessError):
+    """The store did not answer. Whether a write took place is unknown; its operation id makes it safe to repeat."""
+
+
 class StateStore(Protocol):
-    """Versioned documents shared by concurrent workflows. A result, not an exception, tells of a conflict."""
+    """Versioned documents shared by concurrent workflows. A result, not an exception, tells of a conflict.
+
+    Every operation may raise `StoreUnavailable`. A tombstone refuses every write, also one that gives its version.
+    """
 
     async def read(self, key: str) -> Versioned | Expired | None:
         """The document, its tombstone, or None when it never was."""

@@ -105,6 +105,4 @@ class Expectations:
         for pointer, complaint in self._rules:
             wrong = complaint(pointer.find(reply), request)
             if wrong is not None:
-                raise TargetError(
-                    f"{pointer.text or 'the reply'} {wrong}", definite=True, error_class="corrupted"
-                )
+                raise TargetError(f"{pointer.text or 'the reply'} {wrong}", definite=True, error_class="corrupted")

@@ -29,7 +29,7 @@ class Pointer:
     def __init__(self, text: str) -> None:
         if (text and not text.startswith("/")) or _BAD_ESCAPE.search(text):
             raise UsageError(
-                f"{text!r} is not a JSON pointer: write '/key/0/key', '' for the whole; '~' is '~0' and '/' in a key '~1'"
+                f"{text!r} is not a JSON pointer: write '/key/0' ('' is the whole; in a key '~0' is '~', '~1' is '/')"
             )
         self.text = text
         # "~1" before "~0", as the RFC demands: "~01" is the key "~1", not "/".

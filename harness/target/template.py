@@ -29,7 +29,7 @@ _Part = str | Callable[[WorkflowRequest], Any]
 def _input_key(key: str) -> Callable[[WorkflowRequest], Any]:
     def read(request: WorkflowRequest) -> Any:
         if not isinstance(request.input, dict) or key not in request.input:
-            raise UsageError(f"the template's {{input.{key}}}: the input of workflow {request.kind!r} has no key {key!r}")
+            raise UsageError(f"placeholder {{input.{key}}}: the input of workflow {request.kind!r} has no key {key!r}")
         return request.input[key]
 
     return read

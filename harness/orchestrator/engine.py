@@ -1,0 +1,271 @@
+"""Runs workflows: admission, steps in order or side by side, pools, deadlines, retries, shared state.
+
+One task runs a workflow, the caller's own, and awaits its steps one after the other; tasks are made only where steps
+run side by side. Every step leaves one tuple on `watch.steps`, failed ones too. What an orchestrator costs beside its
+agents is paid here, so this module calls the store and the pools directly, and what can be known before is in `Plan`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from harness.errors import TargetError, VersionConflict, unknown_name
+from harness.observation.observation import HostUse, Outcome, PoolUse
+from harness.orchestrator.admission import Admission, Ticket
+from harness.orchestrator.agent import Means
+from harness.orchestrator.call import AgentFailed, AgentFunction, Call
+from harness.orchestrator.context import (
+    FINISHED_KEPT_S,
+    check_created,
+    check_written,
+    final_digest,
+    needed_findings,
+    present,
+    state_error,
+)
+from harness.orchestrator.deadline import Alarm, Deadlines
+from harness.orchestrator.options import Options
+from harness.orchestrator.pool import Pool
+from harness.orchestrator.retry import RetryBudget, retry_wait_s
+from harness.orchestrator.workflow import Plan, PlannedStep, plan
+from harness.store.store import StateStore, StoreUnavailable
+from harness.target.target import StepTuple, Watch, WorkflowRequest, WorkflowResult
+
+_OK, _FAILED = Outcome.OK, Outcome.FAILED
+
+
+class _Flow:
+    """One workflow while it runs."""
+
+    retries: int = 0
+    tokens: int = 0
+
+    def __init__(self, request: WorkflowRequest, plan: Plan, steps: list[StepTuple], zero: float) -> None:
+        self.request = request
+        self.plan = plan
+        self.steps = steps
+        self.zero = zero  # the zero of the watch's clock, on the engine's
+        self.left = len(plan.steps)  # steps whose finding is not written yet
+
+
+class Engine:
+    """Workflows of the kinds in `options`, over `store`.
+
+    `agents` replaces the declared work of the agents it names. `clock` gives seconds and is what deadlines, pools and
+    rates are counted by; it runs as the loop's timers do.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        store: StateStore,
+        clock: Callable[[], float],
+        agents: Mapping[str, AgentFunction] | None = None,
+    ) -> None:
+        bounds = options.orchestrator
+        self._seed = options.seed
+        self._store = store
+        self._clock = clock
+        self._retry_wait_s = bounds.retry_wait
+        self._admission = Admission(bounds.slots, bounds.queue, clock=clock)
+        self._budget = RetryBudget(bounds.retry_budget, clock=clock)
+        self._deadlines = Deadlines(clock=clock)
+        self._tickets: dict[str, Ticket] = {}  # admitted, and not yet in `run`
+        self._means = Means(
+            seed=options.seed, time_scale=options.time_scale, cpu_workers=bounds.cpu_workers, clock=clock
+        )
+        self._burns = any(work.cpu for _, work in options.works)
+        self._pools = {agent: Pool(options.declared(agent).pool, clock=clock) for agent in sorted(options.agents)}
+        self._plans = {
+            workflow.kind: plan(workflow, options, self._pools, self._means, agents or {})
+            for workflow in options.workflow
+        }
+
+    async def start(self) -> None:
+        """Warm up. Raises `AgentFailed` when the CPU workers cannot be started."""
+        if self._burns:
+            await self._means.burners.start()
+
+    async def stop(self) -> None:
+        """Release everything. Workflows still running are their callers' to cancel first."""
+        self._deadlines.stop()
+        await self._means.burners.stop()
+
+    def admit(self, request: WorkflowRequest) -> None:
+        """Accept the workflow, or raise `Rejected`; its `run` must follow."""
+        self._tickets[request.id] = self._admission.admit()
+
+    async def run(self, request: WorkflowRequest, watch: Watch) -> WorkflowResult:
+        """Run a workflow to its end, or raise `TargetError`. One that was not admitted before is admitted now."""
+        ticket = self._tickets.pop(request.id) if request.id in self._tickets else self._admission.admit()
+        accepted_at, place = ticket
+        alarm = self._deadlines.enter(accepted_at, accepted_at + request.deadline_s)
+        try:
+            if place is not None:
+                await self._admission.slots.granted(place)
+            try:
+                watch.started()
+                return await self._perform(request, watch, alarm)
+            finally:
+                self._admission.ended()
+        except asyncio.CancelledError:
+            if alarm.overran():
+                raise _late(alarm, request) from None
+            raise
+        except VersionConflict as error:
+            raise state_error("version_conflict", request.id, str(error)) from error
+        except StoreUnavailable as error:
+            raise state_error("state_unavailable", request.id, str(error)) from error
+        finally:
+            self._deadlines.leave(alarm)
+
+    def use(self) -> HostUse:
+        """Queue and pools right now."""
+        admission, now = self._admission, self._clock()
+        pools = {
+            agent: PoolUse(pool.size, pool.busy, pool.waiting, pool.busy_s(now), pool.wait_s(now))
+            for agent, pool in self._pools.items()
+        }
+        return HostUse(
+            running=admission.slots.busy,
+            queue_depth=admission.slots.waiting,
+            queue_peak=admission.queue_peak,
+            accepted=admission.accepted,
+            rejected=admission.rejected,
+            pools=pools,
+        )
+
+    async def _perform(self, request: WorkflowRequest, watch: Watch, alarm: Alarm) -> WorkflowResult:
+        """Create the shared context, run all steps, and read the result back."""
+        plan = self._plans.get(request.kind)
+        if plan is None:
+            message = unknown_name("workflow kind", request.kind, self._plans)
+            raise TargetError(message, definite=True, error_class="unknown_kind")
+        store, key = self._store, request.id
+        created = await store.write(
+            key, plan.label, if_version=0, op_id=f"{key}/create", ttl_s=request.deadline_s + FINISHED_KEPT_S
+        )
+        check_created(created, key)
+        flow = _Flow(request, plan, watch.steps, self._clock() - watch.clock())
+        if plan.chain:
+            for step in plan.steps:
+                await self._step(flow, step, alarm)
+        else:
+            await self._graph(flow, alarm)
+        alarm.end_step()
+        digest = final_digest(present(await store.read(key), key), key, plan.steps)
+        return WorkflowResult(digest, 1 + flow.retries, (), flow.tokens)
+
+    async def _graph(self, flow: _Flow, alarm: Alarm) -> None:
+        """Every step as soon as all it needs is done. A failure cancels what runs beside it and waits for its end."""
+        waiting = {step: set(step.needs) for step in flow.plan.steps}
+        branches: dict[asyncio.Task[None], PlannedStep] = {}
+        try:
+            while waiting or branches:
+                ready = [step for step, needs in waiting.items() if not needs]
+                for step in ready:
+                    del waiting[step]
+                if len(ready) == 1 and not branches:
+                    await self._step(flow, ready[0], alarm)  # nothing runs beside it, so it needs no task
+                    done = ready
+                else:
+                    alarm.end_step()
+                    for step in ready:
+                        branches[asyncio.create_task(self._branch(flow, step, alarm.workflow_due))] = step
+                    await asyncio.wait(branches, return_when=asyncio.FIRST_COMPLETED)
+                    done = [_ended(task, branches) for task in list(branches) if task.done()]
+                for needs in waiting.values():
+                    needs.difference_update([step.name for step in done])
+        finally:
+            for task in branches:
+                task.cancel()
+            await asyncio.gather(*branches, return_exceptions=True)
+
+    async def _branch(self, flow: _Flow, step: PlannedStep, workflow_due: float) -> None:
+        """One step in a task of its own."""
+        alarm = self._deadlines.enter(self._clock(), workflow_due)
+        try:
+            await self._step(flow, step, alarm)
+        except asyncio.CancelledError:
+            if alarm.overran():
+                raise _late(alarm, flow.request) from None
+            raise
+        finally:
+            self._deadlines.leave(alarm)
+
+    async def _step(self, flow: _Flow, step: PlannedStep, alarm: Alarm) -> None:
+        """One step: an instance of its agent, what it needs, its attempts, its finding into the shared context."""
+        clock, pool, store, key = self._clock, step.pool, self._store, flow.request.id
+        call = Call(flow.request, step.step)
+        outcome = _FAILED
+        queued = clock()
+        started: float | None = queued
+        alarm.begin_step(step.name, queued, step.deadline_s)
+        place = pool.take(queued)
+        try:
+            if place is not None:
+                started = None
+                await pool.granted(place)
+                started = clock()
+            if step.needs:
+                call.findings = needed_findings(present(await store.read(key), key), key, step)
+            self._budget.first_attempts += 1
+            finding = None
+            while finding is None:
+                call.attempt += 1
+                try:
+                    finding = await step.perform(call)
+                except AgentFailed as failure:
+                    await self._wait_for_retry(flow, step, call, failure)
+            if alarm.fired:  # the agent swallowed the cancellation
+                raise asyncio.CancelledError
+            flow.left -= 1
+            written = await store.merge(
+                key, {step.name: finding}, op_id=f"{key}/{step.name}", ttl_s=None if flow.left else FINISHED_KEPT_S
+            )
+            check_written(written, key, 1 + len(flow.plan.steps) - flow.left if flow.plan.chain else None)
+            outcome = _OK
+        finally:
+            try:
+                if call.held is not None:
+                    await call.held.release()
+            finally:
+                ended = clock()
+                if started is None:
+                    started = ended
+                else:
+                    pool.release(ended)
+                flow.tokens += call.tokens
+                zero = flow.zero
+                stamps = queued - zero, started - zero, ended - zero
+                flow.steps.append((step.name, step.step.agent, *stamps, outcome, call.attempt, call.llm_wait_s))
+
+    async def _wait_for_retry(self, flow: _Flow, step: PlannedStep, call: Call, failure: AgentFailed) -> None:
+        """Wait until the next attempt, or raise `TargetError` if there is to be none."""
+        what = f"step {step.name!r}, attempt {call.attempt} of {step.attempts}: {failure}"
+        if call.attempt >= step.attempts:
+            raise TargetError(what, definite=True, error_class=failure.error_class) from failure
+        if not self._budget.take():
+            what += f"; no retry: the budget of {self._budget.share:.0%} of first attempts is used up"
+            raise TargetError(what, definite=True, error_class="retry_budget") from failure
+        flow.retries += 1
+        wait_s = retry_wait_s(
+            self._retry_wait_s, attempt=call.attempt, seed=self._seed, workflow=flow.request.id, step=step.name
+        )
+        await asyncio.sleep(wait_s)
+
+
+def _ended(task: asyncio.Task[None], branches: dict[asyncio.Task[None], PlannedStep]) -> PlannedStep:
+    """The step whose branch is done. Raises what the branch raised, and then leaves it in `branches`."""
+    task.result()
+    return branches.pop(task)
+
+
+def _late(alarm: Alarm, request: WorkflowRequest) -> TargetError:
+    if alarm.step is None:
+        message = f"workflow {request.id!r} passed its deadline of {request.deadline_s:g} s"
+        return TargetError(message, definite=True, error_class="workflow_deadline")
+    message = f"step {alarm.step!r} of workflow {request.id!r} passed its deadline"
+    return TargetError(message, definite=True, error_class="step_deadline")

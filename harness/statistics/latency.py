@@ -1,0 +1,104 @@
+"""Percentiles, shares and time blocks of workflows: from columns to metrics with exact bounds."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.statistics.metrics import PERCENTILES, TOO_FEW_BELOW, Metric
+from harness.statistics.quantile import quantile, quantile_bounds, samples, share_bounds
+from harness.statistics.resources import Window
+from harness.statistics.tally import NOT_STARTED, OK, UNKNOWN, Columns
+
+BLOCKS = 20
+"""Time blocks a level. Bursts ruin a quantile of the whole level (its sd is 11.8 % for p95 at 2,000 workflows), the
+median over 20 block quantiles hardly (3.2 %): comparison with history is made of blocks."""
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A twentieth of a measure phase, by intended start; percentiles in s, None where nothing ended."""
+
+    start: float  # s from t0
+    arrivals: int
+    ok: int
+    n: int  # that ended: what the percentiles are over
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+def share_metric(count: int, n: int) -> Metric:
+    """`count` of `n`, with Clopper-Pearson bounds."""
+    if n == 0:
+        return Metric(value=None)
+    lower, upper = share_bounds(count, n)
+    return Metric(value=count / n, n=n, lower=lower, upper=upper)
+
+
+def percentiles(
+    values: NDArray[np.float64], open_ended: NDArray[np.bool_] | None = None, prefix: str = ""
+) -> dict[str, Metric]:
+    """p50, p95 and p99 of `values` (s; NaN is left out). `open_ended` marks those known only as lower bounds.
+
+    The lower bound of a percentile takes those at what is known of them, the upper one as endless.
+    """
+    ordered = samples(values)
+    longest = ordered
+    if open_ended is not None and open_ended.any():
+        longest = samples(np.where(open_ended & ~np.isnan(values), np.inf, values))
+    return {f"{prefix}{name}": _percentile(name, share, ordered, longest) for name, share in PERCENTILES.items()}
+
+
+def _percentile(name: str, share: float, ordered: NDArray[np.float64], longest: NDArray[np.float64]) -> Metric:
+    n = len(ordered)
+    if n == 0:
+        return Metric(value=None)
+    lower, _ = quantile_bounds(ordered, share)
+    _, upper = quantile_bounds(longest, share)
+    value = quantile(ordered, share)
+    return Metric(
+        value=value,
+        n=n,
+        lower=lower,
+        upper=upper if upper is not None and np.isfinite(upper) else None,
+        too_few=n < TOO_FEW_BELOW.get(name, 0),
+        at_least=quantile(longest, share) > value,
+    )
+
+
+def was_sent(columns: Columns) -> NDArray[np.bool_]:
+    """Workflows that have a latency: all but those that were never started."""
+    chosen: NDArray[np.bool_] = columns.outcome != NOT_STARTED
+    return chosen
+
+
+def latency_percentiles(arrivals: Columns) -> dict[str, Metric]:
+    """p50, p95 and p99 from the intended start. What is `unknown` ended, if ever, after we stopped waiting."""
+    sent = arrivals.where(was_sent(arrivals))
+    return percentiles(sent.ended - sent.intended, sent.outcome == UNKNOWN)
+
+
+def other_percentiles(arrivals: Columns) -> dict[str, Metric]:
+    """The same time taken apart: from the real start; the target's own; its queue's; how late we started."""
+    sent = arrivals.where(was_sent(arrivals))
+    return {
+        **percentiles(sent.ended - sent.started, sent.outcome == UNKNOWN, "service_"),
+        **percentiles(sent.target_ended - sent.target_accepted, prefix="target_"),
+        **percentiles(sent.target_started - sent.target_accepted, prefix="admission_"),
+        **percentiles(sent.started - sent.intended, prefix="lateness_"),
+    }
+
+
+def blocks(arrivals: Columns, window: Window) -> tuple[Block, ...]:
+    """The measure phase in BLOCKS parts of the same length."""
+    edges = np.linspace(window.start, window.end, BLOCKS + 1)
+    place = np.clip(np.searchsorted(edges, arrivals.intended, side="right") - 1, 0, BLOCKS - 1)
+    return tuple(_block(float(edges[index]), arrivals.where(place == index)) for index in range(BLOCKS))
+
+
+def _block(start: float, arrivals: Columns) -> Block:
+    sent = arrivals.where(was_sent(arrivals))
+    ordered = samples(sent.ended - sent.intended)
+    found = {name: quantile(ordered, share) if len(ordered) else None for name, share in PERCENTILES.items()}
+    return Block(start=start, arrivals=len(arrivals), ok=int(np.sum(arrivals.outcome == OK)), n=len(ordered), **found)

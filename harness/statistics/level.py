@@ -1,0 +1,205 @@
+"""One level's summary: every metric of it, once, with n and bounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.observation.manifest import LevelStatus, Manifest
+from harness.observation.observation import ResourceSample
+from harness.statistics.generator import Generator, check_generator, contamination
+from harness.statistics.latency import Block, blocks, latency_percentiles, other_percentiles, percentiles, share_metric
+from harness.statistics.metrics import Metric, split_agent
+from harness.statistics.resources import Window, host_metrics, pool_use, process_metrics
+from harness.statistics.tally import (
+    CENSORED,
+    DEGRADED,
+    FAILED,
+    MEASURE,
+    NOT_STARTED,
+    OK,
+    REJECTED,
+    UNKNOWN,
+    Columns,
+    LevelTally,
+    Steps,
+)
+
+Status = LevelStatus | Literal["unfinished", "not_run"]
+"""How a level ended; `unfinished`: the run was killed within it, `not_run`: it never began."""
+
+CUT: tuple[Status, ...] = ("interrupted", "harness_failed", "unfinished")
+"""Ends that are our doing: what was in flight is `unfinished` then, and speaks for no outcome."""
+
+
+class LevelSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured in one level. Metrics are named and defined in `statistics/metrics.py`."""
+
+    level: str
+    status: Status
+    message: str = ""  # why, when the status is not `complete`
+    ended: bool  # the journal holds the mark after which nothing of the level is missing
+    measure_s: float | None  # length of the measure phase; None when it was never reached
+    metrics: dict[str, Metric]
+    agents: dict[str, dict[str, Metric]]
+    kinds: dict[str, dict[str, Metric]]
+    errors: dict[str, int]  # by error class, most frequent first
+    degraded: dict[str, int]  # by reason, most frequent first
+    blocks: tuple[Block, ...]
+    generator: Generator
+    contaminated: tuple[str, ...]  # why the latencies may be the generator's own
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name, `agent.<name>.<metric>` included; without a value when nothing reached it."""
+        split = split_agent(name)
+        table = self.metrics if split is None else self.agents.get(split[0], {})
+        return table.get(name if split is None else split[1], Metric(value=None))
+
+
+def summarise_level(
+    label: str, manifest: Manifest, tally: LevelTally, found: Sequence[ResourceSample], in_flight_max: int | None
+) -> LevelSummary:
+    """`found` are the level's resource samples; `in_flight_max` is the cap on users, None for closed load."""
+    status, message = _status(label, manifest, tally)
+    window = _window(tally, found)
+    by_kind = {kind: tally.workflows[kind].columns() for kind in sorted(tally.workflows)}
+    everything = Columns.joined(list(by_kind.values()))
+    arrivals = everything.where(everything.flagged(MEASURE) & _counts(everything, status))
+    metrics = {
+        **_arrival_metrics(arrivals),
+        **other_percentiles(arrivals),
+        **_whole_level_counts(tally, everything, status),
+        "throughput": _throughput(everything, window),
+        **process_metrics(found, window, int(np.sum(_ended_within(everything, window)))),
+        **host_metrics(found, window),
+    }
+    generator = check_generator(found, tally.checks, window, metrics, in_flight_max)
+    return LevelSummary(
+        level=label,
+        status=status,
+        message=message,
+        ended="end" in tally.marks,
+        measure_s=window.length_s if window else None,
+        metrics=metrics,
+        agents=_agents(tally.agents, pool_use(found, window)),
+        kinds={
+            kind: _arrival_metrics(columns.where(columns.flagged(MEASURE) & _counts(columns, status)))
+            for kind, columns in by_kind.items()
+        },
+        errors=_ranked(tally.errors),
+        degraded=_ranked(tally.degraded),
+        blocks=blocks(arrivals, window) if window else (),
+        generator=generator,
+        contaminated=contamination(generator, metrics),
+    )
+
+
+def _status(label: str, manifest: Manifest, tally: LevelTally) -> tuple[Status, str]:
+    for end in manifest.ended:
+        if end.level == label:
+            return end.status, end.message
+    if tally.marks or tally.workflows or tally.open:
+        return "unfinished", "the run was cut short within this level"
+    return "not_run", "the run ended before this level began"
+
+
+def _window(tally: LevelTally, found: Sequence[ResourceSample]) -> Window | None:
+    """The measure phase; one that was cut ends with the last that is known of it."""
+    start = tally.marks.get("measure")
+    if start is None:
+        return None
+    last = max(tally.last_at, found[-1].at if found else 0.0)
+    end = tally.marks.get("drain", tally.marks.get("end", last))
+    return Window(start, end) if end > start else None
+
+
+def _counts(columns: Columns, status: Status) -> NDArray[np.bool_]:
+    """Which workflows speak for an outcome: all, but those that we cut off ourselves."""
+    if status in CUT:
+        return ~columns.flagged(CENSORED)
+    return np.ones(len(columns), dtype=np.bool_)
+
+
+def _arrival_metrics(arrivals: Columns) -> dict[str, Metric]:
+    """Shares, counts and latency of workflows whose intended start lies in measure."""
+    n = len(arrivals)
+    ok, failed, unknown, not_started = (
+        int(np.sum(arrivals.outcome == code)) for code in (OK, FAILED, UNKNOWN, NOT_STARTED)
+    )
+    rejected = int(np.sum(arrivals.flagged(REJECTED)))
+    counts = {
+        "arrivals": n,
+        "ok": ok,
+        "failed": failed,
+        "unknown": unknown,
+        "not_started": not_started,
+        "rejected_count": rejected,
+        "censored": int(np.sum(arrivals.flagged(CENSORED))),
+    }
+    return {
+        "success": share_metric(ok, n),
+        "error": share_metric(failed + unknown, n),
+        "rejected": share_metric(rejected, n),
+        "degraded": share_metric(int(np.sum(arrivals.flagged(DEGRADED))), ok),
+        **latency_percentiles(arrivals),
+        **{name: Metric(value=count, n=n) for name, count in counts.items()},
+    }
+
+
+def _whole_level_counts(tally: LevelTally, everything: Columns, status: Status) -> dict[str, Metric]:
+    """What must be nothing, over every phase. Lost is only what a level that ended in order cannot account for."""
+    is_final = "end" in tally.marks and status not in CUT
+    lost = sum(tally.open.values()) if is_final else 0
+    cut_off = int(np.sum(~_counts(everything, status)))
+    counts = {
+        "corrupted": tally.corrupted,
+        "duplicates": tally.duplicates,
+        "lost": lost,
+        "unfinished": len(tally.open) - lost + cut_off,
+    }
+    n = len(everything) + len(tally.open)
+    return {name: Metric(value=count, n=n) for name, count in counts.items()}
+
+
+def _ended_within(everything: Columns, window: Window | None) -> NDArray[np.bool_]:
+    """Workflows of any phase whose end lies in the window; an `unknown` one had no end."""
+    if window is None:
+        return np.zeros(len(everything), dtype=np.bool_)
+    ended = (everything.outcome == OK) | (everything.outcome == FAILED)
+    chosen: NDArray[np.bool_] = ended & (everything.ended >= window.start) & (everything.ended < window.end)
+    return chosen
+
+
+def _throughput(everything: Columns, window: Window | None) -> Metric:
+    if window is None:
+        return Metric(value=None)
+    ok = int(np.sum(_ended_within(everything, window) & (everything.outcome == OK)))
+    return Metric(value=ok / window.length_s, n=ok)
+
+
+def _agents(steps_of: Mapping[str, Steps], use: Mapping[str, Metric]) -> dict[str, dict[str, Metric]]:
+    """By agent: its steps' times and waits, and how busy its pool was."""
+    table: dict[str, dict[str, Metric]] = {}
+    for agent in sorted({*steps_of, *use}):
+        steps = steps_of.get(agent, Steps())
+        times = steps.times()
+        n = len(times)
+        table[agent] = {
+            **percentiles(times[:, 2] - times[:, 1]),
+            **percentiles(times[:, 1] - times[:, 0], prefix="wait_"),
+            "pool_use": use.get(agent, Metric(value=None)),
+            "steps": Metric(value=n, n=n),
+            "failed": Metric(value=steps.failed, n=n),
+            "retries": Metric(value=steps.retries, n=n),
+        }
+    return table
+
+
+def _ranked(counted: Counter[str]) -> dict[str, int]:
+    """Most frequent first, by name where equal."""
+    return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -1,0 +1,187 @@
+"""What a run's numbers allow to say: `judge` turns a summary and limits into checks, a word and an exit code. Pure.
+
+Each limit is judged on its own numbers, so a breach stands whatever else is wrong; doubts about the run spoil passes
+only. Comparison with history will add checks of a kind of its own, and the words `regressed`, `improved`, `suspect`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from harness.observation.manifest import Manifest
+from harness.statistics.level import CUT, LevelSummary
+from harness.statistics.metrics import Metric
+from harness.statistics.summary import Summary
+from harness.verdict.check import Check
+from harness.verdict.limit_checks import check_limit
+from harness.verdict.limits import Limits
+
+VERDICT_VERSION = 1
+
+Word = Literal[
+    "pass", "improved", "failed: limit", "regressed", "failed: invariant", "inconclusive", "suspect", "incomplete"
+]
+EXIT_CODES: Mapping[Word, int] = {
+    "pass": 0, "improved": 0,
+    "failed: limit": 1, "regressed": 1, "failed: invariant": 1,
+    "inconclusive": 3, "suspect": 3,
+    "incomplete": 4,  # the harness itself failed, or the run was cut short
+}  # fmt: skip
+
+CENSORED_SHARE_MAX = 0.05
+"""With more unfinished workflows than this the p95 itself is one that nobody saw end."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be said of a run, and all that it rests on."""
+
+    schema_version: int = VERDICT_VERSION
+    word: Word
+    exit_code: int
+    sentences: tuple[str, ...]  # the verdict for a person, the most important first
+    failed: tuple[str, ...]  # names of broken limits and invariants, for CI to demand
+    limits_judged: bool  # False: there were no limits, the run was judged on validity only
+    checks: tuple[Check, ...]
+
+
+def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdict:
+    """Judge a run by `limits`; without any, by whether it measured anything that can be trusted."""
+    checks = [*_run_checks(summary, manifest)]
+    for level in summary.levels:
+        checks += _validity(level)
+        checks += _invariants(level, summary.unreadable)
+        checks += [
+            check_limit(limit, level.metric(limit.metric)) for limit in (limits.of(level.level) if limits else ())
+        ]
+    word = _word(checks)
+    return Verdict(
+        word=word,
+        exit_code=EXIT_CODES[word],
+        sentences=tuple(_sentences(word, checks, limits)),
+        failed=tuple(check.name for check in checks if check.result == "breached"),
+        limits_judged=limits is not None,
+        checks=tuple(checks),
+    )
+
+
+def _word(checks: Sequence[Check]) -> Word:
+    """The worst wins: cut short, then broken, then unsure."""
+    if any(check.result == "cut" for check in checks):
+        return "incomplete"
+    broken = {check.kind for check in checks if check.result == "breached"}
+    if "invariant" in broken:
+        return "failed: invariant"
+    if broken:
+        return "failed: limit"
+    if any(check.result == "unsure" for check in checks):
+        return "inconclusive"
+    return "pass"
+
+
+def _sentences(word: Word, checks: Sequence[Check], limits: Limits | None) -> Iterator[str]:
+    if word == "pass":
+        held = sum(check.kind == "limit" for check in checks)
+        yield f"all {held} limits held" if held else "what was measured can be trusted"
+    for result in ("cut", "breached", "unsure"):
+        yield from (check.sentence for check in checks if check.result == result)
+    if limits is None:
+        yield "there are no limits for this scenario: it was judged on validity only"
+
+
+def _run_checks(summary: Summary, manifest: Manifest) -> Iterator[Check]:
+    """What concerns the run as a whole."""
+    for end in manifest.ended:
+        if end.level not in manifest.levels:
+            yield Check(name="run.harness", kind="run", result="cut", sentence=f"the harness failed: {end.message}")
+    if not manifest.finished and not any(level.status in CUT for level in summary.levels):
+        yield Check(name="run.finished", kind="run", result="cut", sentence="the run was cut short between its levels")
+    if summary.unreadable:
+        text = f"{summary.unreadable} damaged lines in the run's files were left out; run again to be sure"
+        yield Check(name="run.journal", kind="validity", result="unsure", sentence=text)
+    died = any(level.status == "target_died" for level in summary.levels)
+    for level in summary.levels:
+        name = f'run."{level.level}"'
+        if level.status in CUT:
+            how = level.status.replace("_", " ")
+            text = f"level {level.level} is incomplete ({how}): {level.message}"
+            yield Check(name=name, level=level.level, kind="run", result="cut", sentence=text)
+        elif level.status == "not_run":
+            text = f"level {level.level} was not run: {level.message}"
+            yield Check(name=name, level=level.level, kind="run", result="unsure" if died else "cut", sentence=text)
+
+
+def _validity(level: LevelSummary) -> Iterator[Check]:
+    """Why the level cannot carry a pass."""
+    if level.status == "not_run":
+        return
+    doubts = []
+    arrivals = level.metric("arrivals").value
+    if not arrivals:
+        doubts.append(("measured", "nothing was measured; a longer measure phase would change that"))
+    doubts += [("generator", f"{reason}; use a quieter or larger machine") for reason in level.contaminated]
+    censored = level.metric("censored").value
+    if arrivals and censored and censored / arrivals > CENSORED_SHARE_MAX:
+        text = (
+            f"{censored:.0f} of {arrivals:.0f} workflows had not ended when the drain was over "
+            f"(at most {CENSORED_SHARE_MAX:.0%} is sound); use a longer drain"
+        )
+        doubts.append(("censored", text))
+    missing = level.metric("unfinished").value
+    if level.status == "complete" and not level.ended:
+        doubts.append(("complete", "the journal does not hold the end of the level; run again"))
+    elif level.status not in CUT and missing:
+        doubts.append(("complete", f"{missing:.0f} workflows were sent and the journal has no end of them; run again"))
+    for name, text in doubts:
+        yield Check(
+            name=f'validity."{level.level}".{name}',
+            level=level.level,
+            kind="validity",
+            result="unsure",
+            sentence=f"level {level.level}: {text}",
+        )
+
+
+def _invariants(level: LevelSummary, unreadable: int) -> Iterator[Check]:
+    """What must never happen, however rarely."""
+    if level.status == "not_run":
+        return
+    if level.status == "target_died":
+        text = f"level {level.level}: {level.message or 'the target died'}"
+        yield _invariant(level, "alive", text, "breached")
+    wrong = {
+        "lost": "workflows were accepted and never ended",
+        "duplicates": "workflows ended more than once",
+        "corrupted": "workflows gave a wrong result",
+    }
+    for metric, meaning in wrong.items():
+        measured = level.metric(metric)
+        if not measured.value:
+            yield _invariant(level, metric, f"level {level.level}: no {meaning}", "held", measured)
+            continue
+        text = f"level {level.level}: {measured.value:.0f} {meaning}"
+        if metric == "lost" and unreadable:
+            text += f", as far as {unreadable} damaged lines let us see; run again"
+            yield _invariant(level, metric, text, "unsure", measured)
+        else:
+            yield _invariant(level, metric, text, "breached", measured)
+
+
+def _invariant(
+    level: LevelSummary,
+    name: str,
+    sentence: str,
+    result: Literal["held", "breached", "unsure"],
+    measured: Metric | None = None,
+) -> Check:
+    return Check(
+        name=f'invariant."{level.level}".{name}',
+        level=level.level,
+        kind="invariant",
+        metric=name if measured else "",
+        measured=measured,
+        result=result,
+        sentence=sentence,
+    )
