@@ -5,10 +5,10 @@ Each purpose has a random stream of its own, so that drawing one thing more neve
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from random import Random
 from typing import Protocol
 
@@ -21,7 +21,10 @@ SEED_BITS = 53  # exact in every JSON reader
 
 def seed_of(run_seed: int, purpose: str, ordinal: int = 0) -> int:
     """A seed for one thing: the first 53 bits of BLAKE2b over run seed, purpose and ordinal."""
-    digest = hashlib.blake2b(f"{run_seed}|{purpose}|{ordinal}".encode(), digest_size=8).digest()
+    return _int53(blake2b(f"{run_seed}|{purpose}|{ordinal}".encode(), digest_size=8).digest())
+
+
+def _int53(digest: bytes) -> int:
     return int.from_bytes(digest, "big") >> (64 - SEED_BITS)
 
 
@@ -151,9 +154,8 @@ class Requests:
     """The workflows of one level, one after the other, each with an id unique in the run and a seed of its own."""
 
     def __init__(self, run_seed: int, label: str, workflows: Sequence[Workflow]) -> None:
-        self._run_seed = run_seed
         self._prefix = re.sub(r"[^0-9A-Za-z.]+", "_", label)
-        self._purpose = f"workflow/{label}"
+        self._purpose = blake2b(f"{run_seed}|workflow/{label}|".encode(), digest_size=8)
         self._deck = Deck(workflows, Random(seed_of(run_seed, f"kinds/{label}")))
         self._ordinal = 0
 
@@ -162,10 +164,12 @@ class Requests:
         n = self._ordinal
         self._ordinal = n + 1
         workflow = self._deck.draw()
+        seed = self._purpose.copy()  # seed_of(run_seed, purpose, n), at a third of its cost
+        seed.update(b"%d" % n)
         return WorkflowRequest(
             f"{self._prefix}-{n}",
             workflow.kind,
-            seed_of(self._run_seed, self._purpose, n),
+            _int53(seed.digest()),
             workflow.deadline,
             workflow.input or None,
         )

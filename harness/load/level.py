@@ -15,9 +15,9 @@ from harness.load.client import Client
 from harness.load.control import Done, LoadReport, PhaseChanged, Progress
 from harness.load.dispatch import Dispatcher, Users
 from harness.load.pulse import Pulse
-from harness.load.recording import Recorder, Sample
+from harness.load.recording import Recorder
 from harness.load.tally import Tally
-from harness.observation.observation import Phase, PhaseMark
+from harness.observation.observation import Observation, Phase, PhaseMark
 
 DISK_PATIENCE_S = 5.0
 DISK_RETRY_S = 0.25
@@ -55,7 +55,7 @@ class LevelDrive:
         clock: Callable[[], float],
         client: Callable[[], Client],
         say: Callable[[LoadReport], None],
-        on_samples: Callable[[Sequence[Sample]], None],
+        on_ended: Callable[[Sequence[Observation]], None],
     ) -> None:
         self.recorder = recorder
         self.clock = clock
@@ -65,7 +65,7 @@ class LevelDrive:
         self._phases = phases
         self._until_ok = until_ok
         self._say = say
-        self._on_samples = on_samples
+        self._on_ended = on_ended
         self._phase = Phase.WARMUP
         self._tallies = {Phase.WARMUP: Tally(), Phase.MEASURE: Tally()}
         self._changed = Event()  # something that a phase may be waiting for happened
@@ -106,7 +106,7 @@ class LevelDrive:
     def drive(self, users: Users) -> Done:
         """Drive the level to its end. Raises LoadBroken when the harness failed; what was measured is kept."""
         phases = self._phases
-        pulse = Pulse(self.recorder, self._label, self.clock, users.count, self._took_samples)
+        pulse = Pulse(self.recorder, self._label, self.clock, users.count, self._watched)
         self._users = users
         beating = self._spawn(pulse.run)
         self._enter(Phase.WARMUP, phases.starts, phases.measure_starts)
@@ -159,10 +159,10 @@ class LevelDrive:
         self.recorder.note(PhaseMark(self._label, phase, at))
         self._say(PhaseChanged(phase, at, ends_at))
 
-    def _took_samples(self, samples: Sequence[Sample]) -> None:
-        for sample in samples:
-            self._tallies[sample.phase].add(sample)
-        self._on_samples(samples)
+    def _watched(self, ended: Sequence[Observation]) -> None:
+        for observation in ended:
+            self._tallies[observation.phase].add(observation)
+        self._on_ended(ended)
         tally = self._tallies[Phase.WARMUP if self._phase is Phase.WARMUP else Phase.MEASURE]
         self._say(
             Progress(
@@ -188,7 +188,7 @@ class LevelDrive:
         self._write_out()
         if self._failure is not None:
             raise LoadBroken(_said(self._failure)) from self._failure
-        self._took_samples(recorder.take_samples())
+        self._watched(recorder.take_fresh())
         return Done(recorder.arrivals, recorder.censored, self._stopped_because)
 
     def _write_out(self) -> None:

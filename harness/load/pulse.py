@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import gevent
 
-from harness.load.recording import Recorder, Sample
-from harness.observation.observation import LoadCheck
+from harness.load.recording import Recorder
+from harness.observation.observation import LoadCheck, Observation
 
 BEAT_S = 0.1
 BEATS_A_REPORT = 5
@@ -23,13 +23,13 @@ class Pulse:
         level: str,
         clock: Callable[[], float],
         users: Callable[[], int],
-        on_samples: Callable[[Sequence[Sample]], None],
+        on_ended: Callable[[Sequence[Observation]], None],
     ) -> None:
         self._recorder = recorder
         self._level = level
         self._clock = clock
         self._users = users
-        self._on_samples = on_samples
+        self._on_ended = on_ended
         self._lag_max_s = 0.0
 
     def run(self) -> None:
@@ -48,7 +48,7 @@ class Pulse:
     def _beat(self, beats: int) -> None:
         self._recorder.flush()
         if beats % BEATS_A_REPORT == 0:
-            self._on_samples(self._recorder.take_samples())
+            self._on_ended(self._recorder.take_fresh())
         if beats % BEATS_A_CHECK == 0:
             in_flight = len(self._recorder.in_flight)
             self._recorder.note(LoadCheck(self._level, self._clock(), self._users(), in_flight, self._lag_max_s))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import cast
 
 import msgspec
 
@@ -21,16 +21,6 @@ class InFlight(msgspec.Struct, gc=False):
     intended: float
     started: float
     accepted: float | None = None
-
-
-class Sample(NamedTuple):
-    """What an ended arrival leaves for the progress display and Locust's own statistics."""
-
-    kind: str
-    phase: Phase
-    outcome: Outcome
-    latency_s: float | None  # from the intended start; None when it was never started
-    error_class: str
 
 
 class Recorder:
@@ -61,7 +51,7 @@ class Recorder:
         self.observed = 0
         self.censored = 0
         self.ok_in_measure = 0
-        self.samples: list[Sample] = []  # since somebody last took them
+        self._fresh: list[Observation] = []  # since somebody last took them
 
     def begin(self, intended: float) -> WorkflowRequest:
         """A workflow that is being sent now."""
@@ -179,19 +169,14 @@ class Recorder:
         """Put everything on disk. Raises OSError when the disk refuses; nothing is lost by that."""
         self._journal.flush()
 
-    def take_samples(self) -> list[Sample]:
-        """What ended since the last call."""
-        samples, self.samples = self.samples, []
-        return samples
+    def take_fresh(self) -> list[Observation]:
+        """What ended since the last call, for those who watch."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def _observe(self, observation: Observation) -> None:
         self._journal.ended(observation)
         self.observed += 1
-        latency_s = None
-        if observation.outcome is not Outcome.NOT_STARTED and observation.ended is not None:
-            latency_s = observation.ended - observation.intended
         if observation.outcome is Outcome.OK and observation.phase is Phase.MEASURE:
             self.ok_in_measure += 1
-        self.samples.append(
-            Sample(observation.kind, observation.phase, observation.outcome, latency_s, observation.error_class)
-        )
+        self._fresh.append(observation)

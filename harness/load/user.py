@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 import gevent
 from locust import User, task
 from locust.exception import StopUser
+from locust.user.task import LOCUST_STATE_STOPPING
 
 from harness.load.client import Client
 from harness.load.recording import Recorder
@@ -83,7 +84,7 @@ class ClosedUser(HarnessUser):
         """Until the level takes no more starts."""
         clock = self.work.clock
         intended = clock()
-        while self.work.may_start(intended):
+        while self.work.may_start(intended) and self._state != LOCUST_STATE_STOPPING:
             if (wait_s := intended - clock()) > 0:
                 gevent.sleep(wait_s)
                 continue  # the level may have ended meanwhile

@@ -171,7 +171,7 @@ def drive_level(assignment: Assignment, lines: Iterator[bytes], say: Callable[[L
             clock=clock,
             client=lambda: assignment.client(recorder),
             say=say,
-            on_samples=lambda samples: feed_locust(users.environment.stats, samples),
+            on_ended=lambda ended: feed_locust(users.environment.stats, ended),
         )
         with LocustUsers(drive, ClosedUser if isinstance(profile, Closed) else OpenUser) as users:
             obeying = gevent.spawn(obey, lines, drive)

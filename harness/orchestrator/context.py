@@ -2,7 +2,7 @@
 
 Nothing that a step learns from another passes by the store: it is written there and read back, so a store that
 loses, mixes up or forgets shows in the outcome. The engine talks to the store itself; here is what it makes of the
-answers. Every check returns what was asked for or raises `TargetError` of one of these classes:
+answers; a wrong one becomes a `TargetError` of one of these classes:
 
     version_conflict    somebody else has a document of this workflow's id
     cross_talk          the version went further than the workflow's own writes took it: somebody else writes to it
@@ -17,7 +17,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from harness.errors import TargetError
-from harness.orchestrator.workflow import PlannedStep
+from harness.orchestrator.workflow import Plan, PlannedStep
 from harness.store.store import Expired, Versioned, WriteResult
 
 FINISHED_KEPT_S = 1.0
@@ -25,46 +25,37 @@ FINISHED_KEPT_S = 1.0
 document of one that failed half-way expires this long after the workflow's deadline."""
 
 
-def check_created(result: WriteResult, key: str) -> None:
-    """The document is this workflow's own, and new."""
+def not_created(result: WriteResult, key: str) -> TargetError:
+    """What it means that the document could not be created."""
+    return state_error("version_conflict", key, f"exists already, at version {result.version}")
+
+
+def not_written(result: WriteResult, key: str, expected_version: int) -> TargetError:
+    """What it means that a write was refused, or did not make the version that it should have made."""
     if not result.ok:
-        raise state_error("version_conflict", key, f"exists already, at version {result.version}")
+        return state_error("state_expired", key, f"expired at version {result.version}")
+    return _diverged(key, result.version, expected_version)
 
 
-def check_written(result: WriteResult, key: str, expected_version: int | None) -> None:
-    """The write took place, and nobody else's before it. None: steps run side by side, so any version may be."""
-    if not result.ok:
-        raise state_error("state_expired", key, f"expired at version {result.version}")
-    if expected_version is not None and result.version != expected_version:
-        raise _diverged(key, result.version, expected_version)
-
-
-def present(found: Versioned | Expired | None, key: str) -> Versioned:
-    """The document is there."""
-    if found is None:
-        raise state_error("state_lost", key, "is gone")
-    if isinstance(found, Expired):
-        raise state_error("state_expired", key, f"expired at version {found.version}")
-    return found
-
-
-def needed_findings(document: Versioned, key: str, step: PlannedStep) -> tuple[bytes, ...]:
+def needed_findings(found: Versioned | Expired | None, key: str, step: PlannedStep) -> tuple[bytes, ...]:
     """The findings of the steps that `step` declared to need, in that order."""
-    fields = document.fields
+    if not isinstance(found, Versioned):
+        raise _absent(found, key)
     try:
-        return tuple([fields[need] for need in step.needs])
+        return step.pick_needs(found.fields)
     except KeyError as missing:
-        what = f"step {step.name!r} needs {missing.args[0]!r}, which is not in the shared context"
+        what = f"step {step.name!r} needs {missing.args[0]!r}, which is not in it"
         raise state_error("missing_dependency", key, what) from None
 
 
-def final_digest(document: Versioned, key: str, steps: tuple[PlannedStep, ...]) -> str:
+def final_digest(found: Versioned | Expired | None, key: str, plan: Plan) -> str:
     """Hex of blake2b-128 over `step=finding` of all steps in declared order, joined by `|`."""
-    if document.version != 1 + len(steps):
-        raise _diverged(key, document.version, 1 + len(steps))
-    fields = document.fields
+    if not isinstance(found, Versioned):
+        raise _absent(found, key)
+    if found.version != 1 + len(plan.steps):
+        raise _diverged(key, found.version, 1 + len(plan.steps))
     try:
-        text = b"|".join([step.label + fields[step.name] for step in steps])
+        text = plan.digested % plan.pick_all(found.fields)
     except KeyError as missing:
         raise state_error("state_lost", key, f"lost the finding of step {missing.args[0]!r}") from None
     return blake2b(text, digest_size=16).hexdigest()
@@ -73,6 +64,12 @@ def final_digest(document: Versioned, key: str, steps: tuple[PlannedStep, ...]) 
 def state_error(error_class: str, key: str, what: str) -> TargetError:
     """Definite: the orchestrator stopped the workflow, whatever the store did last."""
     return TargetError(f"shared context {key!r}: {what}", definite=True, error_class=error_class)
+
+
+def _absent(found: Expired | None, key: str) -> TargetError:
+    if found is None:
+        return state_error("state_lost", key, "is gone")
+    return state_error("state_expired", key, f"expired at version {found.version}")
 
 
 def _diverged(key: str, version: int, expected: int) -> TargetError:

@@ -8,6 +8,7 @@ be blurred by that, and gets a timer of its own.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 SWEEP_S = 0.010
@@ -23,8 +24,6 @@ class Alarm:
 
     step: str | None = None
     fired: bool = False
-    _step_timer: asyncio.TimerHandle | None = None
-    _workflow_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, task: asyncio.Task[object], workflow_due: float) -> None:
         self.workflow_due = workflow_due
@@ -35,31 +34,24 @@ class Alarm:
     def begin_step(self, step: str, now: float, deadline_s: float) -> None:
         """The task works on `step` from now."""
         due = now + deadline_s
-        if due >= self.workflow_due:
+        if due < self.workflow_due:
+            self.due, self.step = due, step
+            if deadline_s < SHORT_S:
+                self.ring_after(deadline_s)
+        else:
             self.due, self.step = self.workflow_due, None
-            return
-        self.due, self.step = due, step
-        if deadline_s < SHORT_S:
-            self._step_timer = self._task.get_loop().call_later(deadline_s, self.fire)
 
     def end_step(self) -> None:
         """The task works on no step; the workflow's deadline stands."""
         self.due, self.step = self.workflow_due, None
-        if self._step_timer is not None:
-            self._step_timer.cancel()
-            self._step_timer = None
 
-    def begin(self, now: float) -> None:
-        """The task works from now; a workflow with little time left gets a timer of its own."""
-        if self.workflow_due - now < SHORT_S:
-            self._workflow_timer = self._task.get_loop().call_later(self.workflow_due - now, self.fire)
+    def ring_after(self, seconds: float) -> None:
+        """Fire then, without waiting for the sweep, if the present deadline is still the one that counts."""
+        self._task.get_loop().call_later(seconds, self._ring, self.due)
 
-    def end(self) -> None:
-        """The task is past its deadlines."""
-        if self._step_timer is not None:
-            self._step_timer.cancel()
-        if self._workflow_timer is not None:
-            self._workflow_timer.cancel()
+    def _ring(self, due: float) -> None:
+        if self.due == due:
+            self.fire()
 
     def fire(self) -> None:
         """Time is over: cancel the task, once."""
@@ -92,8 +84,9 @@ class Deadlines:
         task = asyncio.current_task()
         assert task is not None, "only a task can be cancelled"
         alarm = Alarm(task, workflow_due)
-        alarm.begin(now)
         self._alarms[alarm] = None
+        if workflow_due - now < SHORT_S:
+            alarm.ring_after(workflow_due - now)
         if self._sweeper is None:
             self._sweeper = task.get_loop().call_later(SWEEP_S, self._sweep)
         return alarm
@@ -101,7 +94,13 @@ class Deadlines:
     def leave(self, alarm: Alarm) -> None:
         """The task is past its deadlines."""
         del self._alarms[alarm]
-        alarm.end()
+        alarm.due = math.inf
+
+    def stop(self) -> None:
+        """No sweep after this."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
 
     def _sweep(self) -> None:
         now = self._clock()
@@ -110,9 +109,3 @@ class Deadlines:
                 alarm.fire()
         # With nothing to watch there is no timer at all: an idle orchestrator sleeps.
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep) if self._alarms else None
-
-    def stop(self) -> None:
-        """No sweep after this."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None

@@ -17,11 +17,10 @@ from harness.orchestrator.agent import Means
 from harness.orchestrator.call import AgentFailed, AgentFunction, Call
 from harness.orchestrator.context import (
     FINISHED_KEPT_S,
-    check_created,
-    check_written,
     final_digest,
     needed_findings,
-    present,
+    not_created,
+    not_written,
     state_error,
 )
 from harness.orchestrator.deadline import Alarm, Deadlines
@@ -30,7 +29,7 @@ from harness.orchestrator.pool import Pool
 from harness.orchestrator.retry import RetryBudget, retry_wait_s
 from harness.orchestrator.workflow import Plan, PlannedStep, plan
 from harness.store.store import StateStore, StoreUnavailable
-from harness.target.target import StepTuple, Watch, WorkflowRequest, WorkflowResult
+from harness.target.target import Services, StepTuple, Watch, WorkflowRequest, WorkflowResult
 
 _OK, _FAILED = Outcome.OK, Outcome.FAILED
 
@@ -83,8 +82,8 @@ class Engine:
             for workflow in options.workflow
         }
 
-    async def start(self) -> None:
-        """Warm up. Raises `AgentFailed` when the CPU workers cannot be started."""
+    async def start(self, services: Services) -> None:
+        """Warm up; no services are needed. Raises `AgentFailed` when the CPU workers cannot be started."""
         if self._burns:
             await self._means.burners.start()
 
@@ -99,27 +98,42 @@ class Engine:
 
     async def run(self, request: WorkflowRequest, watch: Watch) -> WorkflowResult:
         """Run a workflow to its end, or raise `TargetError`. One that was not admitted before is admitted now."""
-        ticket = self._tickets.pop(request.id) if request.id in self._tickets else self._admission.admit()
-        accepted_at, place = ticket
+        key, store = request.id, self._store
+        accepted_at, place = self._tickets.pop(key) if key in self._tickets else self._admission.admit()
         alarm = self._deadlines.enter(accepted_at, accepted_at + request.deadline_s)
+        has_slot = place is None
         try:
             if place is not None:
                 await self._admission.slots.granted(place)
-            try:
-                watch.started()
-                return await self._perform(request, watch, alarm)
-            finally:
-                self._admission.ended()
+                has_slot = True
+            watch.started()
+            plan = self._plan(request)
+            flow = _Flow(request, plan, watch.steps, self._clock() - watch.clock())
+            created = await store.write(
+                key, plan.label, if_version=0, op_id=f"{key}/create", ttl_s=request.deadline_s + FINISHED_KEPT_S
+            )
+            if not created.ok:
+                raise not_created(created, key)
+            if plan.chain:
+                for step in plan.steps:
+                    await self._step(flow, step, alarm)
+            else:
+                await self._graph(flow, alarm)
+            alarm.end_step()
+            digest = final_digest(await store.read(key), key, plan)
+            return WorkflowResult(digest, 1 + flow.retries, (), flow.tokens)
         except asyncio.CancelledError:
             if alarm.overran():
                 raise _late(alarm, request) from None
             raise
         except VersionConflict as error:
-            raise state_error("version_conflict", request.id, str(error)) from error
+            raise state_error("version_conflict", key, str(error)) from error
         except StoreUnavailable as error:
-            raise state_error("state_unavailable", request.id, str(error)) from error
+            raise state_error("state_unavailable", key, str(error)) from error
         finally:
             self._deadlines.leave(alarm)
+            if has_slot:
+                self._admission.ended()
 
     def use(self) -> HostUse:
         """Queue and pools right now."""
@@ -137,26 +151,12 @@ class Engine:
             pools=pools,
         )
 
-    async def _perform(self, request: WorkflowRequest, watch: Watch, alarm: Alarm) -> WorkflowResult:
-        """Create the shared context, run all steps, and read the result back."""
-        plan = self._plans.get(request.kind)
-        if plan is None:
+    def _plan(self, request: WorkflowRequest) -> Plan:
+        try:
+            return self._plans[request.kind]
+        except KeyError:
             message = unknown_name("workflow kind", request.kind, self._plans)
-            raise TargetError(message, definite=True, error_class="unknown_kind")
-        store, key = self._store, request.id
-        created = await store.write(
-            key, plan.label, if_version=0, op_id=f"{key}/create", ttl_s=request.deadline_s + FINISHED_KEPT_S
-        )
-        check_created(created, key)
-        flow = _Flow(request, plan, watch.steps, self._clock() - watch.clock())
-        if plan.chain:
-            for step in plan.steps:
-                await self._step(flow, step, alarm)
-        else:
-            await self._graph(flow, alarm)
-        alarm.end_step()
-        digest = final_digest(present(await store.read(key), key), key, plan.steps)
-        return WorkflowResult(digest, 1 + flow.retries, (), flow.tokens)
+            raise TargetError(message, definite=True, error_class="unknown_kind") from None
 
     async def _graph(self, flow: _Flow, alarm: Alarm) -> None:
         """Every step as soon as all it needs is done. A failure cancels what runs beside it and waits for its end."""
@@ -210,7 +210,7 @@ class Engine:
                 await pool.granted(place)
                 started = clock()
             if step.needs:
-                call.findings = needed_findings(present(await store.read(key), key), key, step)
+                call.findings = needed_findings(await store.read(key), key, step)
             self._budget.first_attempts += 1
             finding = None
             while finding is None:
@@ -225,7 +225,9 @@ class Engine:
             written = await store.merge(
                 key, {step.name: finding}, op_id=f"{key}/{step.name}", ttl_s=None if flow.left else FINISHED_KEPT_S
             )
-            check_written(written, key, 1 + len(flow.plan.steps) - flow.left if flow.plan.chain else None)
+            version = 1 + len(flow.plan.steps) - flow.left if flow.plan.chain else written.version
+            if not written.ok or written.version != version:
+                raise not_written(written, key, version)
             outcome = _OK
         finally:
             try:
@@ -239,8 +241,10 @@ class Engine:
                     pool.release(ended)
                 flow.tokens += call.tokens
                 zero = flow.zero
-                stamps = queued - zero, started - zero, ended - zero
-                flow.steps.append((step.name, step.step.agent, *stamps, outcome, call.attempt, call.llm_wait_s))
+                flow.steps.append((
+                    step.name, step.step.agent, queued - zero, started - zero, ended - zero,
+                    outcome, call.attempt, call.llm_wait_s,
+                ))  # fmt: skip
 
     async def _wait_for_retry(self, flow: _Flow, step: PlannedStep, call: Call, failure: AgentFailed) -> None:
         """Wait until the next attempt, or raise `TargetError` if there is to be none."""

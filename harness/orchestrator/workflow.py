@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 
 from harness.orchestrator.agent import DeclaredAgent, Means
 from harness.orchestrator.call import AgentFunction
@@ -21,7 +22,7 @@ class PlannedStep:
     step: Step  # as declared
     name: str
     needs: tuple[str, ...]
-    label: bytes  # what its finding is led by in the final digest
+    pick_needs: Callable[[Mapping[str, bytes]], tuple[bytes, ...]]  # the findings it needs, of a context's fields
     pool: Pool
     deadline_s: float
     attempts: int
@@ -34,6 +35,8 @@ class Plan:
 
     kind: str
     label: bytes  # the value of its documents
+    digested: bytes  # what the final digest is taken of: a format, to be filled with `pick_all`
+    pick_all: Callable[[Mapping[str, bytes]], tuple[bytes, ...]]  # all findings, of a context's fields
     steps: tuple[PlannedStep, ...]
     chain: bool
 
@@ -55,7 +58,7 @@ def plan(
             step=step,
             name=step.name,
             needs=step.needs,
-            label=f"{step.name}=".encode(),
+            pick_needs=_picker(step.needs),
             pool=pools[step.agent],
             deadline_s=options.declared(step.agent).deadline,
             attempts=options.declared(step.agent).attempts,
@@ -63,7 +66,22 @@ def plan(
         )
         for step in workflow.declared_steps
     )
-    return Plan(kind=workflow.kind, label=workflow.kind.encode(), steps=steps, chain=is_chain(workflow.declared_steps))
+    return Plan(
+        kind=workflow.kind,
+        label=workflow.kind.encode(),
+        digested="|".join(step.name.replace("%", "%%") + "=%b" for step in steps).encode(),
+        pick_all=_picker(tuple(step.name for step in steps)),
+        steps=steps,
+        chain=is_chain(workflow.declared_steps),
+    )
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, bytes]], tuple[bytes, ...]]:
+    """A function that takes these out of a mapping, or raises KeyError: `itemgetter`, but always of a tuple."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda fields: (fields[name],)
+    return itemgetter(*names) if names else lambda fields: ()
 
 
 def is_chain(steps: tuple[Step, ...]) -> bool:

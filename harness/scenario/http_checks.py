@@ -18,7 +18,7 @@ from harness.scenario.scenario import Http, HttpCall, HttpEvents, HttpPoll
 
 POINTER = re.compile(r"(/([^~/]|~[01])*)*")  # RFC 6901
 REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")  # module:function
-_PLACEHOLDER = re.compile(r"\{([\w. -]*)\}")  # braces of JSON text, as in {"a": 1}, are none
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")  # of a template, as target/template.py reads one
 _FIELDS = ("id", "kind", "seed", "input")
 
 
@@ -83,27 +83,32 @@ def _is_loopback(host: str) -> bool:
 
 
 def _check_template(draft: Draft, path: KeyPath, template: Any) -> Iterator[Mistake]:
-    """Placeholders anywhere in a JSON value, keys included, must be ones that every workflow can fill in."""
+    """Placeholders anywhere in a JSON value must be ones that every workflow can fill in. Keys are no templates."""
     if isinstance(template, Mapping):
         for key, value in template.items():
-            yield from _check_template(draft, (*path, key), key)
             yield from _check_template(draft, (*path, key), value)
     elif isinstance(template, (list, tuple)):
         for position, value in enumerate(template):
             yield from _check_template(draft, (*path, position), value)
     elif isinstance(template, str):
-        for name in dict.fromkeys(_PLACEHOLDER.findall(template)):
-            yield from _check_placeholder(draft, path, name)
+        tokens = {match[0]: match[1] for match in _TOKEN.finditer(template)}
+        for token, name in tokens.items():
+            if token in ("{", "}"):
+                yield Mistake(path, f"has a lone {token!r}; write {token * 2!r} for a plain brace")
+            elif name is not None:
+                yield from _check_placeholder(draft, path, name)
 
 
 def _check_placeholder(draft: Draft, path: KeyPath, name: str) -> Iterator[Mistake]:
-    field, _, key = name.partition(".")
-    if name not in _FIELDS and not (field == "input" and key):
+    if name in _FIELDS:
+        return
+    if not name.startswith("input."):
         known = "{id}, {kind}, {seed}, {input}, {input.KEY}"
         yield Mistake(path, f"template {{{name}}} is unknown (known: {known})")
         return
+    key = name.removeprefix("input.")
     for position, workflow in enumerate(draft.scenario.workflow):
-        if key and key not in workflow.input:
+        if key not in workflow.input:
             text = f"template {{{name}}}: workflow {workflow.kind!r} has no {key!r} in its input"
             here = ("workflow", position)
             yield Mistake(path, text, reads=(path, (*here, "input", key), (*here, "kind")))

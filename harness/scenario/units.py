@@ -48,12 +48,17 @@ def parse(text: object, kind: Kind) -> float:
 def render(value: float, kind: Kind) -> str:
     """`value` for a table: three significant digits and the unit a person would pick."""
     if kind == "duration":
-        return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+        return f"{_three_digits(value * 1e3)} ms" if value < 1 else f"{_three_digits(value)} s"
     if kind == "size":
-        return f"{value / 2**30:.3g} GiB" if value >= 2**30 else f"{value / 2**20:.3g} MiB"
+        return f"{_three_digits(value / 2**30)} GiB" if value >= 2**30 else f"{_three_digits(value / 2**20)} MiB"
     if kind == "share":
         return f"{value * 100:.4g} %"
-    return f"{value:.3g}/s" if kind == "rate" else f"{value:.6g}"
+    return f"{_three_digits(value)}/s" if kind == "rate" else f"{value:.10g}"
+
+
+def _three_digits(value: float) -> str:
+    """Never 1.23e+03, which nobody reads at a glance."""
+    return f"{value:.0f}" if round(value) >= 1000 else f"{value:.3g}"
 
 
 @dataclass(frozen=True, slots=True)

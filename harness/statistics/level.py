@@ -27,7 +27,6 @@ from harness.statistics.tally import (
     UNKNOWN,
     Columns,
     LevelTally,
-    Steps,
 )
 
 Status = LevelStatus | Literal["unfinished", "not_run"]
@@ -67,7 +66,7 @@ def summarise_level(
     """`found` are the level's resource samples; `in_flight_max` is the cap on users, None for closed load."""
     status, message = _status(label, manifest, tally)
     window = _window(tally, found)
-    by_kind = {kind: tally.workflows[kind].columns() for kind in sorted(tally.workflows)}
+    by_kind = {kind: tally.columns(kind) for kind in sorted(tally.workflows)}
     everything = Columns.joined(list(by_kind.values()))
     arrivals = everything.where(everything.flagged(MEASURE) & _counts(everything, status))
     metrics = {
@@ -86,7 +85,7 @@ def summarise_level(
         ended="end" in tally.marks,
         measure_s=window.length_s if window else None,
         metrics=metrics,
-        agents=_agents(tally.agents, pool_use(found, window)),
+        agents=_agents(tally, pool_use(found, window)),
         kinds={
             kind: _arrival_metrics(columns.where(columns.flagged(MEASURE) & _counts(columns, status)))
             for kind, columns in by_kind.items()
@@ -182,20 +181,19 @@ def _throughput(everything: Columns, window: Window | None) -> Metric:
     return Metric(value=ok / window.length_s, n=ok)
 
 
-def _agents(steps_of: Mapping[str, Steps], use: Mapping[str, Metric]) -> dict[str, dict[str, Metric]]:
+def _agents(tally: LevelTally, use: Mapping[str, Metric]) -> dict[str, dict[str, Metric]]:
     """By agent: its steps' times and waits, and how busy its pool was."""
     table: dict[str, dict[str, Metric]] = {}
-    for agent in sorted({*steps_of, *use}):
-        steps = steps_of.get(agent, Steps())
-        times = steps.times()
+    for agent in sorted({*tally.steps, *use}):
+        times = tally.step_times(agent)
         n = len(times)
         table[agent] = {
             **percentiles(times[:, 2] - times[:, 1]),
             **percentiles(times[:, 1] - times[:, 0], prefix="wait_"),
             "pool_use": use.get(agent, Metric(value=None)),
             "steps": Metric(value=n, n=n),
-            "failed": Metric(value=steps.failed, n=n),
-            "retries": Metric(value=steps.retries, n=n),
+            "failed": Metric(value=tally.steps_failed[agent], n=n),
+            "retries": Metric(value=tally.steps_retries[agent], n=n),
         }
     return table
 

@@ -69,17 +69,6 @@ class Seen(msgspec.Struct, tag_field="type", tag="observation", gc=False):
     steps: tuple[SeenStep, ...] = ()
 
 
-class Workflows:
-    """The arrivals of one kind in one level, a row each; `columns` gives them as arrays."""
-
-    def __init__(self) -> None:
-        self.rows = bytearray()  # packed doubles: a third of the time that array("d").extend takes
-
-    def columns(self) -> Columns:
-        """All rows so far. Add no more while the columns are in use."""
-        return Columns(np.frombuffer(self.rows, dtype=np.float64).reshape(-1, WORKFLOW_COLUMNS))
-
-
 class Columns:
     """Rows of workflows, by column: times in s from t0 (NaN: not known) and what the code says."""
 
@@ -111,24 +100,14 @@ class Columns:
 
 
 @dataclass(slots=True)
-class Steps:
-    """The steps of one agent in one level's measure phase."""
-
-    rows: bytearray = field(default_factory=bytearray)  # packed doubles: queued, started, ended
-    failed: int = 0
-    retries: int = 0
-
-    def times(self) -> NDArray[np.float64]:
-        """A row a step: queued, started, ended, in s from t0."""
-        return np.frombuffer(self.rows, dtype=np.float64).reshape(-1, STEP_COLUMNS)
-
-
-@dataclass(slots=True)
 class LevelTally:
     """What the journal says of one level."""
 
-    workflows: defaultdict[str, Workflows] = field(default_factory=lambda: defaultdict(Workflows))  # by kind
-    agents: defaultdict[str, Steps] = field(default_factory=lambda: defaultdict(Steps))
+    # Packed rows of doubles: a third of the time that array("d").extend takes.
+    workflows: defaultdict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))  # by kind
+    steps: defaultdict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))  # by agent, of measure
+    steps_failed: Counter[str] = field(default_factory=Counter)  # by agent
+    steps_retries: Counter[str] = field(default_factory=Counter)  # by agent
     errors: Counter[str] = field(default_factory=Counter)  # by error class, of measure
     degraded: Counter[str] = field(default_factory=Counter)  # by reason, of measure
     marks: dict[str, float] = field(default_factory=dict)  # phase -> when it began (the first, of several processes)
@@ -137,6 +116,14 @@ class LevelTally:
     corrupted: int = 0
     duplicates: int = 0
     last_at: float = 0.0
+
+    def columns(self, kind: str) -> Columns:
+        """The workflows of one kind."""
+        return Columns(np.frombuffer(self.workflows[kind], dtype=np.float64).reshape(-1, WORKFLOW_COLUMNS))
+
+    def step_times(self, agent: str) -> NDArray[np.float64]:
+        """A row a step of the agent: queued, started, ended, in s from t0."""
+        return np.frombuffer(self.steps.get(agent, b""), dtype=np.float64).reshape(-1, STEP_COLUMNS)
 
 
 class Tally:
@@ -165,35 +152,33 @@ class Tally:
                 level.last_at = max(level.last_at, line.at)
 
     def _observation(self, level: LevelTally, seen: Seen) -> None:
-        if seen.id in self._ended:
+        known = len(self._ended)
+        self._ended.add(seen.id)
+        if len(self._ended) == known:
             level.duplicates += 1
             return
-        self._ended.add(seen.id)
-        level.open.pop(seen.id, None)
+        if level.open:
+            level.open.pop(seen.id, None)
         if seen.ended > level.last_at:
             level.last_at = seen.ended
         code = CODES[seen.outcome]
+        if seen.censored:
+            code |= CENSORED
         if seen.error_class == "corrupted":
             level.corrupted += 1
         if seen.phase == "measure":
             code |= MEASURE
-            if seen.error_class:
-                level.errors[seen.error_class] += 1
-            if seen.rejected:
-                code |= REJECTED
-            if seen.degraded:
-                code |= DEGRADED
-                level.degraded.update(seen.degraded)
-            agents = level.agents
+            if seen.error_class or seen.rejected or seen.degraded:
+                code |= _note_exceptions(level, seen)
+            rows_of = level.steps
             for step in seen.steps:
-                steps = agents[step.agent]
-                steps.rows += _pack_step(step.queued, step.started, step.ended)
+                rows = rows_of[step.agent]
+                rows += _pack_step(step.queued, step.started, step.ended)
                 if step.outcome != "ok" or step.attempts != 1:
-                    steps.failed += step.outcome != "ok"
-                    steps.retries += step.attempts - 1
-        if seen.censored:
-            code |= CENSORED
-        level.workflows[seen.kind].rows += _pack_workflow(
+                    level.steps_failed[step.agent] += step.outcome != "ok"
+                    level.steps_retries[step.agent] += step.attempts - 1
+        rows = level.workflows[seen.kind]
+        rows += _pack_workflow(
             seen.intended,
             seen.started,
             seen.ended,
@@ -202,3 +187,16 @@ class Tally:
             seen.target_ended,
             code,
         )
+
+
+def _note_exceptions(level: LevelTally, seen: Seen) -> int:
+    """Count what was unusual about a workflow of measure; the flags for its row."""
+    flags = 0
+    if seen.error_class:
+        level.errors[seen.error_class] += 1
+    if seen.rejected:
+        flags |= REJECTED
+    if seen.degraded:
+        flags |= DEGRADED
+        level.degraded.update(seen.degraded)
+    return flags

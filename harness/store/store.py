@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from harness.errors import HarnessError
 
 OP_IDS_KEPT = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Versioned:
+class Versioned(msgspec.Struct, frozen=True, gc=False):
     """A document as read. Version 1 is the first write."""
 
     version: int
@@ -32,8 +33,7 @@ class Expired:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class WriteResult:
+class WriteResult(msgspec.Struct, frozen=True, gc=False):
     """`ok` is False on a version conflict; `version` is then the one found (0 when there is none)."""
 
     ok: bool

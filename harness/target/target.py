@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
+
 from harness.observation.observation import HostUse
 
 StepTuple = tuple[str, str, float, float, float, str, int, float]
@@ -18,8 +20,7 @@ StepTuple = tuple[str, str, float, float, float, str, int, float]
 object a step would be a visible share of what an in-process orchestrator costs. Times are on the watch's clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowRequest:
+class WorkflowRequest(msgspec.Struct, frozen=True, gc=False):
     """One workflow to run. `deadline_s` runs from acceptance; `seed` is the workflow's own."""
 
     id: str
@@ -29,8 +30,7 @@ class WorkflowRequest:
     input: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowResult:
+class WorkflowResult(msgspec.Struct, frozen=True, gc=False):
     """A workflow that succeeded. `digest` names the final result, so that a wrong one can be told."""
 
     digest: str

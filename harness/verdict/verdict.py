@@ -159,7 +159,7 @@ def _invariants(level: LevelSummary, unreadable: int) -> Iterator[Check]:
     for metric, meaning in wrong.items():
         measured = level.metric(metric)
         if not measured.value:
-            yield _invariant(level, metric, f"level {level.level}: no {meaning}", "held", measured)
+            yield _invariant(level, metric, f"level {level.level}: {metric} is 0", "held", measured)
             continue
         text = f"level {level.level}: {measured.value:.0f} {meaning}"
         if metric == "lost" and unreadable:

@@ -12,6 +12,7 @@ import pytest
 from harness.scenario.loading import Known, list_scenarios, load_scenario
 from harness.scenario.scenario import Scenario
 from harness.scenario.units import parse
+from harness.verdict.limits import load_limits
 
 ROOT = Path(__file__).parents[2]
 KNOWN = Known(targets={"embedded", "http"}, models={"haiku-4.5", "sonnet-4", "opus-4.5", "sonnet-4.5"})
@@ -53,6 +54,21 @@ def test_every_level_limits_the_three_percentiles(name: str) -> None:
     assert list(of_level) == [level.label for level in shipped(name).load.levels]
     for found in of_level.values():
         assert {key.partition(".")[2] for key in found} >= {"success", *LATENCIES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_limits_agree_with_their_scenario(name: str) -> None:
+    """Metrics, units, levels and agents that the limits name exist; no limit contradicts another."""
+    scenario = shipped(name)
+    levels = [level.label for level in scenario.load.levels]
+    found = load_limits(
+        ROOT / "baselines" / f"{name}.toml",
+        levels=levels,
+        agents=list(scenario.agent),
+        drain_s=scenario.load.drain,
+        target=scenario.target,
+    )
+    assert {limit.level for limit in found.limits} == set(levels)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,94 @@
+"""The report for a terminal: one table, then the verdict in sentences. Plain text in a pipe; obeys NO_COLOR."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.report.rows import LEVEL_COLUMNS, TOO_FEW_NOTE, any_too_few, cell, level_rows, other_limits
+from harness.statistics.summary import Summary
+from harness.verdict.judge import JudgedRun
+from harness.verdict.verdict import Verdict
+
+PLAIN_WIDTH = 80
+SENTENCES_MAX = 12
+WORD_STYLES = {0: "bold green", 1: "bold red", 3: "bold yellow", 4: "bold red"}
+RESULT_STYLES = {"held": "", "breached": "bold red", "unsure": "yellow", "cut": "bold red"}
+
+
+class ConsoleReporter:
+    """Prints levels against their limits, the verdict, what broke, and the command to repeat the run."""
+
+    def write(self, judged: JudgedRun, out: TextIO) -> None:
+        """Write the report; as wide as the terminal, or 80 columns where there is none."""
+        width = None if out.isatty() else PLAIN_WIDTH
+        console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+        manifest, summary = judged.manifest, judged.summary
+        console.print(f"seed {manifest.seed}, scenario {manifest.scenario}, target {manifest.target}")
+        console.print(f"run {manifest.run_id}\n", soft_wrap=True)
+        console.print(_levels(summary, judged.verdict))
+        if any(any_too_few(level) for level in summary.levels):
+            console.print(TOO_FEW_NOTE)
+        if other_limits(judged.verdict):
+            console.print()
+            console.print(_others(judged))
+        for line in _errors(summary):
+            console.print(line, soft_wrap=True)
+        console.print()
+        _verdict(console, judged.verdict)
+        console.print(f"repeat: {manifest.command}", soft_wrap=True)
+
+
+def _levels(summary: Summary, verdict: Verdict) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("level", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for heading in LEVEL_COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for level in summary.levels:
+        for row in level_rows(level, verdict):
+            is_limit = row.head.startswith(" ")
+            cells = [
+                Text(row.cells.get(metric, ""), style="bold red" if metric in row.broken else "dim" if is_limit else "")
+                for metric in LEVEL_COLUMNS
+            ]
+            table.add_row(Text(row.head, style="dim" if is_limit else "bold"), row.n, *cells)
+    return table
+
+
+def _others(judged: JudgedRun) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("other limits", overflow="fold")
+    for heading in ("measured", "limit"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for check in other_limits(judged.verdict):
+        table.add_row(
+            check.name,
+            cell(check.measured, check.metric),
+            check.limit,
+            Text(check.result, style=RESULT_STYLES[check.result]),
+        )
+    return table
+
+
+def _errors(summary: Summary) -> list[str]:
+    return [
+        f"level {level.level} errors: " + ", ".join(f"{name} {count}" for name, count in level.errors.items())
+        for level in summary.levels
+        if level.errors
+    ]
+
+
+def _verdict(console: Console, verdict: Verdict) -> None:
+    console.print(Text(verdict.word, style=WORD_STYLES[verdict.exit_code]))
+    for sentence in verdict.sentences[:SENTENCES_MAX]:
+        console.print(f"  {sentence}", soft_wrap=True)
+    more = len(verdict.sentences) - SENTENCES_MAX
+    if more > 0:
+        console.print(f"  and {more} more; they are in the run's report.md")
+    if verdict.failed:
+        console.print(f"broken: {', '.join(verdict.failed)}", soft_wrap=True)

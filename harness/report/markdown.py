@@ -1,0 +1,147 @@
+"""The report in Markdown: `report.md` of a run, and the step summary of a CI job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
+
+from harness.report.rows import (
+    LEVEL_COLUMNS,
+    TOO_FEW_NOTE,
+    agent_cell,
+    any_too_few,
+    bounds,
+    cell,
+    counted,
+    level_rows,
+    metric_names,
+)
+from harness.scenario.units import render
+from harness.statistics.level import LevelSummary
+from harness.statistics.metrics import Metric
+from harness.verdict.judge import JudgedRun
+from harness.verdict.verdict import Verdict
+
+BYTES_MAX = 900_000
+"""A CI step summary of more than 1 MiB is refused as a whole."""
+
+ROWS_MAX = 100
+BOUNDS = "95 % bounds, each one-sided"
+KIND_COLUMNS = ("arrivals", "success", "error", "p50", "p95", "p99")
+AGENT_COLUMNS = ("steps", "p50", "p95", "p99", "wait_p50", "wait_p95", "wait_p99", "pool_use", "failed", "retries")
+
+
+class MarkdownReporter:
+    """Writes everything a person may want to look up, the verdict first."""
+
+    def write(self, judged: JudgedRun, out: TextIO) -> None:
+        """Write the report, cut with a remark where it would be too long for a step summary."""
+        out.write(_capped("\n".join(_lines(judged)) + "\n"))
+
+
+def _capped(text: str) -> str:
+    encoded = text.encode()
+    if len(encoded) <= BYTES_MAX:
+        return text
+    kept = encoded[:BYTES_MAX].decode(errors="ignore")
+    return kept[: kept.rfind("\n") + 1] + "\nThe report was cut here; the rest is in the run's summary.json.\n"
+
+
+def _lines(judged: JudgedRun) -> Iterator[str]:
+    manifest, summary, verdict = judged.manifest, judged.summary, judged.verdict
+    yield f"Seed {manifest.seed} · target `{manifest.target}` · run `{manifest.run_id}`"
+    yield from ("", f"## {manifest.scenario}: {verdict.word}", "")
+    yield from (f"- {_text(sentence)}" for sentence in verdict.sentences[:ROWS_MAX])
+    yield ""
+    yield from _levels(summary.levels, verdict)
+    yield from _checks(verdict)
+    for level in summary.levels:
+        yield from _level(level)
+    yield from ("### Conditions", "")
+    machine = manifest.machine
+    yield f"- repeat: `{manifest.command}`"
+    yield f"- started {manifest.started_at} on {_text(machine.cpu)}, {machine.cores} cores, "
+    yield f"  {render(machine.memory_bytes, 'size')}, {_text(machine.system)}, Python {machine.python}"
+    yield "- " + ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+
+
+def _levels(levels: Sequence[LevelSummary], verdict: Verdict) -> Iterator[str]:
+    rows = []
+    for level in levels:
+        for row in level_rows(level, verdict):
+            cells = [
+                f"**{row.cells[metric]}**" if metric in row.broken else row.cells.get(metric, "")
+                for metric in LEVEL_COLUMNS
+            ]
+            rows.append([row.head, row.n, *cells])
+    yield from _table(["level", "n", *LEVEL_COLUMNS.values()], rows)
+    if any(any_too_few(level) for level in levels):
+        yield from ("\\" + TOO_FEW_NOTE, "")
+
+
+def _checks(verdict: Verdict) -> Iterator[str]:
+    yield from ("### Limits and invariants", "")
+    rows = [
+        [
+            f"`{check.name}`",
+            cell(check.measured, check.metric),
+            bounds(check.measured, check.metric),
+            check.limit,
+            check.result if check.result == "held" else f"**{check.result}**",
+        ]
+        for check in verdict.checks
+    ]
+    yield from _table(["name", "measured", BOUNDS, "limit", "result"], rows)
+
+
+def _level(level: LevelSummary) -> Iterator[str]:
+    length = "never reached" if level.measure_s is None else render(level.measure_s, "duration")
+    yield from (f"### Level {level.level}", "")
+    yield f"{level.status.replace('_', ' ')}; measured for {length}, {counted(level)} workflows ended."
+    yield ""
+    rows = [
+        [name, cell(level.metrics.get(name), name), bounds(level.metrics.get(name), name), _n(level.metrics.get(name))]
+        for name in metric_names()
+    ]
+    yield from _table(["metric", "value", BOUNDS, "n"], rows)
+    yield from _by_name("workflows", level.kinds, KIND_COLUMNS, in_agent=False)
+    yield from _by_name("agent", level.agents, AGENT_COLUMNS, in_agent=True)
+    yield from _table(["error class", "count"], [[name, str(count)] for name, count in level.errors.items()])
+    yield from _table(["degraded", "count"], [[name, str(count)] for name, count in level.degraded.items()])
+    generator = level.generator
+    cpu = "-" if generator.cpu is None else render(generator.cpu, "share")
+    lag = "-" if generator.hub_lag_max_s is None else render(generator.hub_lag_max_s, "duration")
+    sound = "; ".join(_text(reason) for reason in level.contaminated) or "sound"
+    yield from (f"Load process: {cpu} of a core, longest stall {lag}: {sound}.", "")
+
+
+def _by_name(
+    what: str, table: Mapping[str, Mapping[str, Metric]], columns: Sequence[str], *, in_agent: bool
+) -> Iterator[str]:
+    render_cell = agent_cell if in_agent else cell
+    rows = [
+        [name, *(render_cell(metrics.get(column), column) for column in columns)] for name, metrics in table.items()
+    ]
+    yield from _table([what, *columns], rows)
+
+
+def _n(metric: Metric | None) -> str:
+    return str(metric.n) if metric and metric.value is not None else ""
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table, with at most ROWS_MAX rows; nothing when there are none."""
+    if not rows:
+        return
+    yield f"| {' | '.join(headings)} |"
+    yield f"|{'---|' * len(headings)}"
+    for row in rows[:ROWS_MAX]:
+        yield f"| {' | '.join(_text(text) for text in row)} |"
+    if len(rows) > ROWS_MAX:
+        yield from ("", f"and {len(rows) - ROWS_MAX} more")
+    yield ""
+
+
+def _text(text: str) -> str:
+    """On one line, so that a message of the target cannot break a table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,93 @@
+"""What the tables of all reports hold: the metrics of a level in a row, its limits in rows below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from harness.statistics.level import LevelSummary
+from harness.statistics.metrics import AGENT_METRICS, METRICS, TOO_FEW_BELOW, Metric, metric_type, render_metric
+from harness.verdict.check import Check
+from harness.verdict.verdict import Verdict
+
+LEVEL_COLUMNS: Mapping[str, str] = {
+    "success": "success",
+    "error": "error",
+    "p50": "p50",
+    "p95": "p95",
+    "p99": "p99",
+    "throughput": "ok ends",
+    "cpu": "CPU",
+    "rss_peak": "RSS peak",
+}
+"""Metric -> its heading in the table of levels."""
+
+TOO_FEW_NOTE = "* of too few workflows for a 95 % interval: " + ", ".join(
+    f"{name} needs {n}" for name, n in TOO_FEW_BELOW.items()
+)
+
+
+class Row(NamedTuple):
+    """One row of the table of levels; `broken` are the metrics whose cells broke a limit."""
+
+    head: str
+    n: str
+    cells: Mapping[str, str]
+    broken: frozenset[str] = frozenset()
+
+
+def level_rows(level: LevelSummary, verdict: Verdict) -> Iterator[Row]:
+    """The level's numbers, then a row for each section of limits that concerns them."""
+    checks = [check for check in verdict.checks if check.level == level.level and check.kind == "limit"]
+    broken = frozenset(check.metric for check in checks if check.result == "breached")
+    cells = {metric: cell(level.metric(metric), metric) for metric in LEVEL_COLUMNS}
+    yield Row(level.level, counted(level), cells, broken)
+    for section in dict.fromkeys(check.section for check in checks):
+        shown = {check.metric: check.limit for check in checks if check.section == section}
+        shown = {metric: text for metric, text in shown.items() if metric in LEVEL_COLUMNS}
+        if shown:
+            yield Row(f" {section}", "", shown)
+
+
+def counted(level: LevelSummary) -> str:
+    """How many workflows the percentiles are over, of how many arrivals."""
+    ended, arrivals = level.metric("p50").n, int(level.metric("arrivals").value or 0)
+    return f"{ended}" if ended == arrivals else f"{ended}/{arrivals}"
+
+
+def cell(metric: Metric | None, name: str) -> str:
+    """A metric as a table shows it."""
+    kind = metric_type(name)
+    return render_metric(metric, kind.unit) if kind else "-"
+
+
+def agent_cell(metric: Metric | None, name: str) -> str:
+    """A metric of an agent, by its short name."""
+    return render_metric(metric, AGENT_METRICS[name].unit)
+
+
+def bounds(metric: Metric | None, name: str) -> str:
+    """The exact 95 % bounds of a metric, each one-sided; empty where it has none."""
+    kind = metric_type(name)
+    if metric is None or kind is None or (metric.lower is None and metric.upper is None):
+        return ""
+    lower, upper = (
+        "?" if bound is None else render_metric(Metric(value=bound), kind.unit)
+        for bound in (metric.lower, metric.upper)
+    )
+    return f"{lower} to {upper}"
+
+
+def other_limits(verdict: Verdict) -> list[Check]:
+    """Limits whose metrics have no column in the table of levels."""
+    return [check for check in verdict.checks if check.kind == "limit" and check.metric not in LEVEL_COLUMNS]
+
+
+def any_too_few(level: LevelSummary) -> bool:
+    """Whether the level's row needs the note on too few workflows."""
+    return any(level.metric(metric).too_few for metric in LEVEL_COLUMNS)
+
+
+def metric_names() -> list[str]:
+    """All metrics of a level, in the order in which reports list them."""
+    return list(METRICS)

@@ -1,0 +1,171 @@
+"""What the tests of several packages share: the golden option, and hand-written runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.observation.manifest import LevelEnd, Machine, Manifest
+from harness.observation.observation import (
+    HostUse,
+    JournalLine,
+    LoadCheck,
+    Observation,
+    Opened,
+    Outcome,
+    Phase,
+    PhaseMark,
+    PoolUse,
+    ProcessUse,
+    ResourceSample,
+    StepRecord,
+)
+from harness.scenario.scenario import Agent, Load, Scenario, Workflow
+
+MEBIBYTE = 2**20
+MEASURE_FROM_S = 10.0
+MEASURE_TO_S = 30.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make golden` renews the golden files instead of comparing with them."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew; look at the diff")
+
+
+@dataclass
+class RunBuilder:
+    """A run's folder written by hand: measure lasts from 10 to 30 s of each level, resources are sampled each second.
+
+    Lines are written in the order they were added, at `write`.
+    """
+
+    folder: Path
+    levels: tuple[str, ...] = ("10",)
+    target: str = "embedded"
+    agents: tuple[str, ...] = ("data",)
+    load: Load = field(default_factory=lambda: Load(closed=(10,), measure=20.0))
+    limits: str | None = None
+    finished: bool = True
+    ended: list[LevelEnd] = field(default_factory=list)
+    lines: list[JournalLine] = field(default_factory=list)
+    samples: list[ResourceSample] = field(default_factory=list)
+
+    def phases(self, level: str = "10", *, last: str = "end") -> None:
+        """The marks of a level, up to `last`; its end in the manifest too, when that is `end`."""
+        for phase, at in (("warmup", 0.0), ("measure", MEASURE_FROM_S), ("drain", MEASURE_TO_S), ("end", 32.0)):
+            self.lines.append(PhaseMark(level, phase, at))
+            if phase == last:
+                break
+        if last == "end":
+            self.ended.append(LevelEnd(level=level, status="complete"))
+
+    def workflow(self, latency_s: float | None = 1.0, outcome: Outcome = Outcome.OK, **fields: Any) -> Observation:
+        """One arrival, by default intended at 15 s in measure and started on time."""
+        at = fields.setdefault("intended", 15.0)
+        if latency_s is not None:
+            fields.setdefault("started", at)
+            fields.setdefault("ended", at + latency_s)
+        whole = {"id": f"w{len(self.lines)}", "kind": "simple", "level": "10", "phase": Phase.MEASURE, "seed": 1}
+        observation = Observation(outcome=outcome, **{**whole, **fields})
+        self.lines.append(observation)
+        return observation
+
+    def workflows(self, count: int, latency_s: float = 1.0, **fields: Any) -> None:
+        """Many alike, spread evenly over measure."""
+        for number in range(count):
+            at = MEASURE_FROM_S + (MEASURE_TO_S - MEASURE_FROM_S) * number / count
+            self.workflow(latency_s, **{"intended": at, **fields})
+
+    def opened(self, name: str, *, accepted: bool, level: str = "10") -> None:
+        """A workflow that was in flight when a batch was written."""
+        self.lines.append(Opened(name, "simple", level, Phase.MEASURE, 15.0, 15.0, 15.1 if accepted else None))
+
+    def step(self, agent: str = "data", *, waited_s: float = 0.1, took_s: float = 0.5, **fields: Any) -> StepRecord:
+        """A step asked for at 15 s."""
+        started = 15.0 + waited_s
+        return StepRecord("step", agent, 15.0, started, started + took_s, fields.pop("outcome", Outcome.OK), **fields)
+
+    def check(self, *, lag_s: float, at: float = 20.0, in_flight: int = 5, level: str = "10") -> None:
+        """What the load process noted of itself."""
+        self.lines.append(LoadCheck(level, at, 10, in_flight, lag_s))
+
+    def resources(
+        self,
+        rss_mib: Callable[[float], float] = lambda at: 100.0,
+        *,
+        cpu: float = 0.5,
+        load_cpu: float = 0.1,
+        busy: float = 9.0,
+        level: str = "10",
+    ) -> None:
+        """Samples from 0 to 32 s. `cpu` and `load_cpu` are shares of a core, `busy` of 10 instances of agent data."""
+        for second in range(33):
+            at = float(second)
+            use = ProcessUse(
+                cpu_s=cpu * at,
+                rss_bytes=round(rss_mib(at) * MEBIBYTE),
+                fds=20,
+                threads=4,
+                switches_voluntary=100 * second,
+                switches_involuntary=10 * second,
+                processes=1,
+            )
+            host = HostUse(
+                queue_depth=second % 3,
+                queue_peak=7,
+                pools={"data": PoolUse(size=10, busy=9, waiting=1, busy_s=busy * at, wait_s=0.0)},
+                loop_lags_s=(0.001, 0.002),
+            )
+            mine = msgspec.structs.replace(use, cpu_s=load_cpu * at)
+            self.samples.append(ResourceSample(level=level, at=at, target=use, load=mine, host=host))
+
+    def sound(self, count: int = 400, level: str = "10", latency_s: float = 1.0) -> None:
+        """A whole level in which nothing is wrong."""
+        self.workflows(count, latency_s, level=level)
+        self.phases(level)
+        self.resources(level=level)
+
+    def write(self) -> Path:
+        """Put everything on disk; the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        scenario = Scenario(
+            name="hand_written",
+            description="written by a test",
+            target=self.target,
+            load=self.load,
+            workflow=(Workflow(kind="simple"),),
+            agent={name: Agent() for name in self.agents},
+        )
+        (self.folder / "scenario.json").write_bytes(msgspec.json.encode(scenario))
+        if self.limits is not None:
+            (self.folder / "limits.toml").write_text(self.limits)
+        for name, lines in (("journal.jsonl", self.lines), ("resources.jsonl", self.samples)):
+            (self.folder / name).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        machine = Machine(
+            system="Linux 6", cpu="some CPU", cores=2, memory_bytes=2**34, python="3.11.7", versions={"msgspec": "0.22"}
+        )
+        Manifest(
+            run_id="20260101-000000-hand_written-0001",
+            scenario=scenario.name,
+            target=self.target,
+            seed=7,
+            started_at="2026-01-01T00:00:00+00:00",
+            command="harness run hand_written",
+            levels=self.levels,
+            machine=machine,
+            t0=0.0,
+            finished=self.finished,
+            ended=tuple(self.ended),
+        ).write(self.folder)
+        return self.folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunBuilder:
+    """A run to be written by hand."""
+    return RunBuilder(tmp_path / "run")

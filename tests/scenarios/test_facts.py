@@ -1,0 +1,267 @@
+"""Every shipped scenario, scaled short, does what its name says: the fact is asserted, not an exit code."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+from rich.console import Console
+
+from harness.load.arrivals import Poisson, seed_of
+from harness.observation.journal import Damage, read_journal
+from harness.observation.observation import Observation, Outcome, StepRecord
+from harness.report.live import LiveProgress
+from harness.run import Options, execute, prepare
+from harness.scenario.scenario import Scenario
+from harness.scenario.shapes import SHAPES
+from harness.stage import Interrupt
+from harness.statistics.level import LevelSummary
+from harness.verdict.judge import JudgedRun, judge_run
+
+ROOT = Path(__file__).parents[2]
+SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run of a shipped scenario."""
+
+    scenario: Scenario
+    judged: JudgedRun
+    observations: Sequence[Observation]
+
+    def level(self, label: str) -> LevelSummary:
+        return next(level for level in self.judged.summary.levels if level.level == label)
+
+    def value(self, label: str, metric: str) -> float:
+        value = self.level(label).metric(metric).value
+        assert value is not None, f"{metric} was not measured"
+        return value
+
+    @property
+    def ok(self) -> list[Observation]:
+        return [o for o in self.observations if o.outcome is Outcome.OK]
+
+
+def see(name: str, folder: Path, **options: object) -> Seen:
+    """Run a shipped scenario with its own limits; whatever it is about, no result may be wrong or missing."""
+    path = ROOT / "scenarios" / f"{name}.toml"
+    plan = prepare(path, Options(reports=folder, baselines=ROOT / "baselines", **options), command="test")  # type: ignore[arg-type]
+    with LiveProgress(Console(file=io.StringIO())) as progress:
+        run_dir = execute(plan, progress, Interrupt())
+    damage = Damage()
+    lines = list(read_journal(run_dir / "journal.jsonl", damage))
+    assert damage == Damage()
+    seen = Seen(plan.scenario, judge_run(run_dir), [line for line in lines if isinstance(line, Observation)])
+    for level in seen.judged.summary.levels:
+        assert level.status == "complete", level.message
+        for never in ("corrupted", "lost", "duplicates", "unfinished"):
+            assert seen.value(level.level, never) == 0
+    assert len({o.id for o in seen.observations}) == len(seen.observations)
+    return seen
+
+
+def in_flight_peak(observations: Sequence[Observation]) -> int:
+    """Most workflows between start and end at any moment."""
+    edges = [(o.started, 1) for o in observations if o.started is not None and not o.rejected]
+    edges += [(o.ended, -1) for o in observations if o.started is not None and o.ended is not None and not o.rejected]
+    peak = now = 0
+    for _, change in sorted(edges):
+        now += change
+        peak = max(peak, now)
+    return peak
+
+
+def overlap(steps: Sequence[StepRecord], names: Sequence[str]) -> bool:
+    """Whether all of these steps were running at one moment."""
+    chosen = [step for step in steps if step.name in names]
+    assert len(chosen) == len(names)
+    return max(step.started for step in chosen) < min(step.ended for step in chosen)
+
+
+def follows(observations: Sequence[Observation], shape: str) -> None:
+    """Every step ran, once, and only after everything it needs."""
+    for observation in observations:
+        steps = {step.name: step for step in observation.steps}
+        assert sorted(steps) == sorted(step.name for step in SHAPES[shape])
+        assert len(observation.steps) == len(steps)
+        for step in SHAPES[shape]:
+            assert steps[step.name].agent == step.agent
+            for need in step.needs:
+                assert steps[need].ended <= steps[step.name].queued
+
+
+def concurrent_workflows(folder: Path) -> None:
+    seen = see("concurrent_workflows", folder, warmup_s=0.5, measure_s=3.0)
+    for level in (10, 25, 50):
+        mine = [o for o in seen.observations if o.level == str(level)]
+        assert in_flight_peak(mine) == level
+        assert {o.kind for o in mine} == {"sequential", "supervisor", "enterprise", "fan-out"}
+        assert all(o.outcome is Outcome.OK for o in mine)
+        assert seen.value(str(level), "rss_peak") > 10 * MIB
+        assert seen.value(str(level), "cpu") > 0
+    assert set(seen.level("50").agents) == set(seen.scenario.agent)
+
+
+def concurrent_workflows_weekly(folder: Path) -> None:
+    seen = see("concurrent_workflows_weekly", folder, levels=("10",), warmup_s=0.2, measure_s=2.0)
+    plan = prepare(ROOT / "scenarios" / "concurrent_workflows.toml", Options(baselines=ROOT / "baselines"), command="")
+    assert seen.scenario.workflow == plan.scenario.workflow
+    assert seen.scenario.agent == plan.scenario.agent
+    assert seen.scenario.load.until_ok == 2000
+    assert seen.ok
+
+
+def mixed_burst(folder: Path) -> None:
+    seen = see("mixed_burst", folder)
+    assert Counter(o.kind for o in seen.ok) == {"simple": 20, "complex": 15, "data-intensive": 10, "optimization": 5}
+    moments = Counter(round(o.intended, 6) for o in seen.observations)
+    assert sorted(moments.values()) == [10] * 5
+
+
+def cpu_contention(folder: Path) -> None:
+    seen = see("cpu_contention", folder, warmup_s=1.0, measure_s=6.0)
+    assert in_flight_peak(seen.observations) == 20
+    assert seen.value("20", "cpu_per_workflow") > 0.12  # 150 ms each, less what began before the window
+    waited = [step.ended - step.started for o in seen.ok for step in o.steps if step.agent == "optimization"]
+    assert sorted(waited)[len(waited) // 2] > 0.18  # twice what it burns: it had to share the core
+
+
+def memory_contention(folder: Path) -> None:
+    seen = see("memory_contention", folder, warmup_s=0.5, measure_s=4.0)
+    assert in_flight_peak(seen.observations) == 15
+    largest = max(agent.work.memory for agent in seen.scenario.agent.values())
+    assert seen.value("15", "rss_spread") > 2 * largest
+
+
+def contention(folder: Path) -> None:
+    seen = see("contention", folder, warmup_s=0.5, measure_s=6.0)
+    assert in_flight_peak(seen.observations) == 35
+    assert {o.kind for o in seen.ok} == {"cpu-heavy", "memory-heavy"}
+    assert seen.value("35", "cpu") > 0.4
+    assert seen.value("35", "rss_spread") > 32 * MIB
+
+
+def memory_pattern(folder: Path) -> None:
+    seen = see("memory_pattern", folder)
+    assert len(seen.ok) == 30
+    assert len({round(o.intended, 6) for o in seen.observations}) == 3
+    assert seen.value("30", "rss_spread") > 64 * MIB
+    assert seen.value("30", "rss_end") < seen.value("30", "rss_peak") - 32 * MIB  # given back
+
+
+def cpu_pattern(folder: Path) -> None:
+    seen = see("cpu_pattern", folder, warmup_s=0.0, measure_s=6.0)
+    starts = [o.intended for o in seen.observations]
+    gaps = {round(b - a, 6) for a, b in zip(starts, starts[1:], strict=False)}
+    assert max(gaps) == pytest.approx(1 / 6, abs=1e-5)
+    assert min(gaps) == pytest.approx(1 / 6, abs=1e-5)
+    assert in_flight_peak(seen.observations) <= 25
+    assert seen.value("6/s", "cpu_per_workflow") > 0.08  # 100 ms each, less what the window cut off
+
+
+def pool_exhaustion(folder: Path) -> None:
+    seen = see("pool_exhaustion", folder, warmup_s=1.5, measure_s=4.0)
+    assert in_flight_peak(seen.observations) == 75
+    assert seen.value("75", "agent.data.pool_use") >= 0.9
+    assert seen.value("75", "agent.data.wait_p50") > 0.25  # longer than the work itself
+    assert seen.value("75", "agent.triage.wait_p95") < 0.05
+    assert seen.value("75", "success") == 1.0
+
+
+def queue_overflow(folder: Path) -> None:
+    seen = see("queue_overflow", folder)
+    rejected = [o for o in seen.observations if o.rejected]
+    assert len(seen.observations) == 110
+    assert len(rejected) == 50
+    assert {o.queue_depth for o in rejected} == {50}
+    assert all(o.outcome is Outcome.NOT_STARTED and o.retry_after_s > 0 and not o.steps for o in rejected)
+    assert len(seen.ok) == 60
+    assert seen.value("110", "queue_depth_peak") == 50
+
+
+def chain_sequential(folder: Path) -> None:
+    follows(see("chain_sequential", folder, warmup_s=0.2, measure_s=2.0).ok, "sequential")
+
+
+def chain_supervisor(folder: Path) -> None:
+    seen = see("chain_supervisor", folder, warmup_s=0.2, measure_s=2.0)
+    follows(seen.ok, "supervisor")
+    assert all(overlap(o.steps, ("triage", "data", "optimization")) for o in seen.ok)
+
+
+def chain_enterprise(folder: Path) -> None:
+    seen = see("chain_enterprise", folder, warmup_s=0.2, measure_s=3.0)
+    follows(seen.ok, "enterprise")
+    assert set(seen.level("10").agents) == {"triage", "data", "optimization", "actions", "reporting"}
+
+
+def fan_out(folder: Path) -> None:
+    seen = see("fan_out", folder, warmup_s=0.2, measure_s=2.0)
+    follows(seen.ok, "fan-out")
+    assert all(overlap(o.steps, [f"data-{n}" for n in range(1, 5)]) for o in seen.ok)
+
+
+def soak(folder: Path) -> None:
+    seen = see("soak", folder, warmup_s=0.5, measure_s=4.0)
+    original = prepare(ROOT / "scenarios" / "soak.toml", Options(baselines=ROOT / "baselines"), command="")
+    assert original.scenario.load.measure >= 600
+    [level] = seen.judged.summary.levels
+    assert level.metric("rss_spread").n > 20
+    assert seen.ok
+
+
+def open_poisson(folder: Path) -> None:
+    seen = see("open_poisson", folder, levels=("20/s",), warmup_s=0.5, measure_s=4.0)
+    starts = sorted(o.intended for o in seen.observations)
+    planned = list(Poisson(20.0, 4.5).arrivals(Random(seed_of(seen.scenario.seed, "arrivals/20/s"))))
+    begun = starts[0] - planned[0]
+    assert [start - begun for start in starts] == pytest.approx(planned, abs=1e-6)  # blind to replies
+    assert all(o.started is not None and o.started >= o.intended for o in seen.ok)
+
+
+def canary(folder: Path) -> None:
+    seen = see("canary", folder, warmup_s=0.2, measure_s=4.0)
+    assert seen.judged.verdict.word == "failed: limit"
+    assert seen.judged.verdict.exit_code == 1
+    assert seen.judged.verdict.failed == ('limits."10".p50',)
+
+
+FACTS: dict[str, Callable[[Path], None]] = {
+    fact.__name__: fact
+    for fact in (
+        canary, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows, concurrent_workflows_weekly,
+        contention, cpu_contention, cpu_pattern, fan_out, memory_contention, memory_pattern, mixed_burst, open_poisson,
+        pool_exhaustion, queue_overflow, soak,
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_a_shipped_scenario_does_what_its_name_says(path: Path, tmp_path: Path) -> None:
+    """A scenario without a fact of its own is not shipped."""
+    FACTS[path.stem](tmp_path)
+
+
+def test_every_fact_has_its_scenario() -> None:
+    """No fact outlives the scenario it is about."""
+    assert sorted(FACTS) == [path.stem for path in SCENARIOS]
+
+
+def test_every_shipped_level_limits_the_median_and_both_tails() -> None:
+    """p50, p95 and p99, of success and failure alike, for our own orchestrator or for all."""
+    import tomllib
+
+    for path in SCENARIOS:
+        plan = prepare(path, Options(baselines=ROOT / "baselines"), command="")
+        assert plan.limits_path is not None, f"{path.stem} has no limits"
+        limits = tomllib.loads(plan.limits_path.read_text())
+        for level in plan.levels:
+            named = {m for section in ("limits", "ours") for m in limits.get(section, {}).get(level.label, {})}
+            assert {"p50", "p95", "p99"} <= named, f"{path.stem}, level {level.label}"
