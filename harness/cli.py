@@ -37,9 +37,8 @@ EXIT_CODES = """Exit codes: 0 pass or improved · 1 failed or regressed · 2 usa
 def main() -> NoReturn:
     """The `harness` command."""
     try:
-        commands(standalone_mode=False, prog_name="harness")
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        # Without its standalone mode click returns the code that a command left with.
+        code = commands(standalone_mode=False, prog_name="harness")
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_USAGE)
@@ -59,7 +58,7 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_HARNESS)
-    sys.exit(0)
+    sys.exit(code or 0)
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -187,7 +187,7 @@ class LevelDrive:
             recorder.note(PhaseMark(self._label, "end", self.clock()))
         self._write_out()
         if self._failure is not None:
-            raise LoadBroken(_said(self._failure)) from self._failure
+            raise LoadBroken(in_words(self._failure)) from self._failure
         self._watched(recorder.take_fresh())
         return Done(recorder.arrivals, recorder.censored, self._stopped_because)
 
@@ -204,7 +204,7 @@ class LevelDrive:
             gevent.sleep(DISK_RETRY_S)
 
 
-def _said(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
     """A failure in words for the person at the terminal."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return f"the journal cannot be written: {error.strerror}; make room and run again (what was written is kept)"

@@ -33,7 +33,7 @@ from harness.load.dispatch import Dispatcher
 from harness.load.http_client import HttpClient
 from harness.load.http_rules import HttpRules
 from harness.load.integrity import Integrity
-from harness.load.level import LevelDrive, Phases
+from harness.load.level import LevelDrive, Phases, in_words
 from harness.load.recording import Recorder
 from harness.load.tally import feed_locust
 from harness.load.user import ClosedUser, HarnessUser, OpenUser
@@ -200,12 +200,16 @@ def read_lines(fd: int) -> Iterator[bytes]:
         yield from lines
 
 
-def say_line(report: LoadReport) -> None:
-    """One report to the CLI. When it is gone nobody needs it, and the end of standard input ends the level."""
-    try:
-        os.write(1, _encode(report) + b"\n")
-    except BrokenPipeError:
-        logging.getLogger(__name__).warning("nobody reads: %r", report)
+def report_to(fd: int) -> Callable[[LoadReport], None]:
+    """Writes reports for the CLI. When it is gone nobody needs them, and the end of standard input ends the level."""
+
+    def say(report: LoadReport) -> None:
+        try:
+            os.write(fd, _encode(report) + b"\n")
+        except BrokenPipeError:
+            logging.getLogger(__name__).warning("nobody reads: %r", report)
+
+    return say
 
 
 def main() -> int:
@@ -214,14 +218,16 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the CLI decides what Ctrl-C means
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     gc.freeze()  # what was imported lives as long as the process: do not walk it in every collection
+    say = report_to(os.dup(1))
+    os.dup2(2, 1)  # a scenario's own rules may print
     lines = read_lines(0)
     try:
         line = next(lines, None)
         if line is None:
             raise UsageError("no configuration on standard input")
-        drive_level(Assignment(msgspec.json.decode(line, type=LoadConfig)), lines, say_line)
+        drive_level(Assignment(msgspec.json.decode(line, type=LoadConfig)), lines, say)
     except (HarnessError, OSError, msgspec.DecodeError) as error:
-        say_line(LoadFailed(str(error)))
+        say(LoadFailed(in_words(error)))
         return EXIT_FAILED
     return EXIT_DONE
 

@@ -86,7 +86,7 @@ def test_bursts_come_whole_and_the_last_may_be_smaller() -> None:
         (Load(closed=(25,)), Closed(25)),
         (Load(open=(6.0,), arrivals="constant", warmup=1, measure=9), Constant(6.0, 10.0)),
         (Load(open=(6.0,), warmup=1, measure=9), Poisson(6.0, 10.0)),
-        (Load(open=(8.0,), arrivals="steps", step_shares=(0.5, 1.0), warmup=1, measure=10), Steps([4.0, 8.0], 5.0, 1.0)),
+        (Load(open=(8.0,), arrivals="steps", step_shares=(0.5, 1), warmup=1, measure=10), Steps([4.0, 8.0], 5.0, 1.0)),
         (Load(burst=(50,), warmup=2), Bursts(50, 50, 1.0, 2.0)),
         (Load(burst=(50,), burst_size=10, burst_every=3.0, warmup=0), Bursts(50, 10, 3.0, 0.0)),
     ],

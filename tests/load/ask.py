@@ -1,6 +1,6 @@
 """Runs one client of the load side, as one Locust user would, in a process that gevent may have for itself.
 
-    python ask.py '{"socket": … | "http": {…}, "requests": [{…}], "t0": …}'      prints replies and acceptances as JSON
+python ask.py '{"socket": … | "http": {…}, "requests": [{…}], "t0": …}'      prints replies and acceptances as JSON
 """
 
 from __future__ import annotations

@@ -201,4 +201,3 @@ def bench() -> Iterator[Bench]:
     yield bench
     bench.end()
     shutil.rmtree(folder)
-

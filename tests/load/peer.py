@@ -214,7 +214,8 @@ async def serve(switches: Switches) -> Truth:
     server = await loop.create_unix_server(lambda: Connection(host), switches.socket, backlog=BACKLOG)
     over = asyncio.Event()
     loop.add_reader(0, over.set)
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     await over.wait()
     server.close()
     return host.truth
@@ -228,7 +229,7 @@ def main() -> None:
         truth = uvloop.run(serve(switches))
     else:
         truth = asyncio.run(serve(switches))
-    print(msgspec.json.encode(truth).decode(), flush=True)
+    sys.stdout.buffer.write(msgspec.json.encode(truth))
 
 
 if __name__ == "__main__":

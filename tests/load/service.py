@@ -140,7 +140,8 @@ async def serve() -> Truth:
     server = await asyncio.start_server(service.connected, "127.0.0.1", 0)
     over = asyncio.Event()
     asyncio.get_running_loop().add_reader(0, over.set)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     await over.wait()
     server.close()
     return service.truth

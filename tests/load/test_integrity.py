@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import blake2b
 
 import pytest
+from msgspec.structs import replace
 
 from harness.load.integrity import Integrity
 from harness.scenario.scenario import Workflow

@@ -43,10 +43,15 @@ def broken(expect: dict[str, Any], reply: Any) -> str | None:
     try:
         Expectations(expect).check(reply, REQUEST)
     except TargetError as error:
-        assert error.definite
-        assert error.error_class == "corrupted"
         return str(error)
     return None
+
+
+def test_a_breach_is_a_definite_failure_called_corrupted() -> None:
+    """The workflow did end; what it gave is not what was asked for."""
+    with pytest.raises(TargetError) as caught:
+        Expectations({"/x": "exists"}).check({}, REQUEST)
+    assert (caught.value.definite, caught.value.error_class) == (True, "corrupted")
 
 
 @pytest.mark.parametrize(
