@@ -113,7 +113,7 @@ def run(
     quiet: bool,
 ) -> None:
     """Run scenarios (files, folders, or names in scenarios/) and judge them."""
-    from harness.run import Options, prepare
+    from harness.run import Options
 
     options = Options(
         levels=levels,
@@ -125,17 +125,25 @@ def run(
         baselines=baselines,
         reports=reports,
     )
+    plans = _prepare_all(scenario, options)
+    codes = [_run_one(plan, as_json=as_json, quiet=quiet) for plan in plans]
+    raise click.exceptions.Exit(_worst(codes))
+
+
+def _prepare_all(names: Sequence[str], options: Options) -> list[Plan]:
+    """A plan for every scenario named. Raises UsageError with the mistakes of all of them."""
+    from harness.run import prepare, scenario_files
+
     plans: list[Plan] = []
     mistakes: list[str] = []
-    for path in _scenario_files(scenario):
+    for path in scenario_files(names, SCENARIOS):
         try:
-            plans.append(prepare(path, options, command=_command_line(path, options)))
+            plans.append(prepare(path, options, command=shlex.join(["harness", "run", _shown(path), *options.words()])))
         except UsageError as error:
             mistakes.extend(error.mistakes)
     if mistakes:
         raise UsageError(mistakes)
-    codes = [_run_one(plan, as_json=as_json, quiet=quiet) for plan in plans]
-    raise click.exceptions.Exit(_worst(codes))
+    return plans
 
 
 def _run_one(plan: Plan, *, as_json: bool, quiet: bool) -> int:
@@ -239,18 +247,10 @@ def scenarios(folder: Path) -> None:
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 def check(scenario: tuple[str, ...], baselines: Path, allow_remote: bool) -> None:
     """Check scenarios and their limits completely; start nothing."""
-    from harness.run import Options, prepare
+    from harness.run import Options
 
-    mistakes: list[str] = []
-    for path in _scenario_files(scenario):
-        try:
-            prepare(path, Options(allow_remote=allow_remote, baselines=baselines), command="")
-        except UsageError as error:
-            mistakes.extend(error.mistakes)
-        else:
-            click.echo(f"{path}: ok")
-    if mistakes:
-        raise UsageError(mistakes)
+    for plan in _prepare_all(scenario, Options(allow_remote=allow_remote, baselines=baselines)):
+        click.echo(f"{_shown(plan.scenario_path)}: ok")
 
 
 @commands.command()
@@ -268,45 +268,14 @@ def schema() -> None:
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 def serve(scenario: str, levels: tuple[str, ...], reports: Path, allow_remote: bool) -> None:
     """Start a scenario's target and print the line that a hand-started locust reads; Ctrl-C ends it."""
-    from harness.run import Options, prepare, serving
+    from harness.run import Options, serving
     from harness.stage import Interrupt
 
-    [path] = _scenario_files([scenario])
-    plan = prepare(path, Options(levels=levels, reports=reports, allow_remote=allow_remote), command="harness serve")
+    [plan] = _prepare_all([scenario], Options(levels=levels, reports=reports, allow_remote=allow_remote))
     interrupt = Interrupt()
     with _signals(interrupt, _console(stderr=True)), serving(plan) as line:
         click.echo(line)
         interrupt.asked.wait()
-
-
-def _scenario_files(names: Sequence[str]) -> list[Path]:
-    """Files as given; a folder stands for its files, a bare name for `scenarios/NAME.toml`."""
-    files: list[Path] = []
-    for name in names:
-        path = Path(name)
-        if path.is_dir():
-            files.extend(sorted(path.glob("*.toml")))
-        elif path.suffix != ".toml" and not path.exists() and path.name == name:
-            files.append(SCENARIOS / f"{name}.toml")
-        else:
-            files.append(path)
-    return files
-
-
-def _command_line(path: Path, options: Options) -> str:
-    """The command that repeats this run."""
-    words = ["harness", "run", _shown(path)]
-    words += [word for label in options.levels for word in ("--level", label)]
-    if options.seed is not None:
-        words += ["--seed", str(options.seed)]
-    if options.time_scale is not None:
-        words += ["--time-scale", f"{options.time_scale:g}"]
-    for name, seconds in (("--warmup", options.warmup_s), ("--measure", options.measure_s)):
-        if seconds is not None:
-            words += [name, f"{seconds:g} s"]
-    if options.allow_remote:
-        words.append("--allow-remote")
-    return shlex.join(words)
 
 
 def _shown(path: Path) -> str:
@@ -318,8 +287,7 @@ def _shown(path: Path) -> str:
 
 def _worst(codes: Sequence[int]) -> int:
     """4 > 1 > 3 > 0; an interruption is above all."""
-    order = (0, 3, 1, 2, 4, EXIT_INTERRUPTED)
-    return max(codes, key=order.index, default=0)
+    return max(codes, key=(0, 3, 1, 2, 4, EXIT_INTERRUPTED).index)
 
 
 def _console(*, stderr: bool = False, quiet: bool = False) -> Console:

@@ -50,6 +50,19 @@ class Options:
     baselines: Path = Path("baselines")
     reports: Path = Path("reports")
 
+    def words(self) -> list[str]:
+        """The command-line words that ask for the same measurement again."""
+        words = [word for label in self.levels for word in ("--level", label)]
+        for name, value, unit in (
+            ("--seed", self.seed, ""),
+            ("--time-scale", self.time_scale, ""),
+            ("--warmup", self.warmup_s, " s"),
+            ("--measure", self.measure_s, " s"),
+        ):
+            if value is not None:
+                words += [name, f"{value}{unit}"]
+        return [*words, *(["--allow-remote"] if self.allow_remote else [])]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -61,6 +74,20 @@ class Plan:
     levels: tuple[Level, ...]
     reports: Path
     command: str
+
+
+def scenario_files(names: Sequence[str], folder: Path) -> list[Path]:
+    """Files as given; a folder stands for its files, a bare name for `NAME.toml` in `folder`."""
+    files: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            files.extend(sorted(path.glob("*.toml")))
+        elif path.suffix != ".toml" and not path.exists() and path.name == name:
+            files.append(folder / f"{name}.toml")
+        else:
+            files.append(path)
+    return files
 
 
 def prepare(path: Path, options: Options, command: str) -> Plan:

@@ -1,4 +1,4 @@
-"""Faults in our own house, against the installed command: a clear message, the right exit code, nothing left or lost."""
+"""Faults in our own house, against the real command: a clear message, the right exit code, nothing left or lost."""
 
 from __future__ import annotations
 

@@ -100,6 +100,11 @@ class Worker:
         self._reports: list[LoadReport] = []
         self.tell(config)
 
+    @property
+    def pid(self) -> int:
+        """Of the load process."""
+        return self._process.pid
+
     def tell(self, message: LoadConfig | Stop) -> None:
         """Write one line to it."""
         assert self._process.stdin is not None

@@ -50,6 +50,7 @@ class Ran(msgspec.Struct, kw_only=True):
     """One workflow as the host saw it; seconds from t0."""
 
     accepted: float
+    drawn_s: float = 0.0  # how long it was meant to run
     ended: float | None = None
     submits: int = 1
     runs: int = 1
@@ -61,6 +62,7 @@ class Truth(msgspec.Struct, kw_only=True):
     ran: dict[str, Ran] = {}
     rejected: dict[str, int] = {}
     in_flight_max: int = 0
+    stalled: tuple[float, float] | None = None  # when the whole host stood still
     kinds: dict[str, str] = {}
 
 
@@ -135,23 +137,30 @@ class Host:
         if switches.hang_every and n % switches.hang_every == 0:
             return
         run_s = switches.median_s * math.exp(self.rng.gauss(0.0, switches.sigma))
-        loop = asyncio.get_running_loop()
+        if switches.split_frames:
+            run_s = max(run_s, 0.01)  # after the second half of `accepted`
+        self.truth.ran[frame.id].drawn_s = run_s
         if ends_at_once:
-            self.end(frame, n)
+            self.end(frame, n, self.digest(frame, n))
         else:
-            loop.call_later(run_s, self.end, frame, n)
+            asyncio.get_running_loop().call_later(run_s, self.end, frame, n, self.digest(frame, n))
 
     def stall(self) -> None:
-        time.sleep(self.switches.stall_s)
+        begins = self.clock()
+        time.sleep(self.switches.stall_s)  # blocks the loop on purpose
+        self.truth.stalled = (begins, self.clock())
 
-    def end(self, frame: Submit, n: int) -> None:
+    def digest(self, frame: Submit, n: int) -> str:
+        """Known beforehand, so that no work lies between the stamp of the end and its frame."""
+        if self.switches.corrupt_every and n % self.switches.corrupt_every == 0:
+            return sequential_digest(msgspec.structs.replace(frame, id=frame.id + "x"))
+        return sequential_digest(frame)
+
+    def end(self, frame: Submit, n: int, digest: str) -> None:
         switches = self.switches
         self.in_flight -= 1
         ran = self.truth.ran[frame.id]
         ran.ended = self.clock()
-        digest = sequential_digest(frame)
-        if switches.corrupt_every and n % switches.corrupt_every == 0:
-            digest = sequential_digest(msgspec.structs.replace(frame, id=frame.id + "x"))
         failed = bool(switches.fail_every) and n % switches.fail_every == 0
         ended = Ended(
             id=frame.id,

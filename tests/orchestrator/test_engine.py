@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -245,7 +246,7 @@ def test_options_survive_json_and_name_every_mistake() -> None:
         workflow=(Workflow(kind="job", work={"data": Work(cpu=0.1)}),),
         agent={"triage": Agent(work=Work(think=Think(model="haiku-4.5")))},
     )
-    options = embedded_options(scenario)
+    options = json.loads(json.dumps(embedded_options(scenario)))
     Embedded(options)
     options["agent"]["triage"]["work"]["think"]["model"] = "haiku-4.6"
     options["agent"]["triage"]["pool"] = 0

@@ -1,0 +1,339 @@
+"""What every StateStore promises. Each implementation runs the same tests.
+
+A new implementation adds a line to MAKERS: a function that is given a clock and returns an empty store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.store.memory import MemoryStore
+from harness.store.store import OP_IDS_KEPT, Expired, Merge, StateStore, Versioned, Write, WriteResult
+
+
+@dataclass
+class Hands:
+    """A clock set by hand."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+MAKERS: dict[str, Callable[[Hands], StateStore]] = {"memory": lambda clock: MemoryStore(clock=clock)}
+EVERY_STORE = pytest.mark.parametrize("maker", list(MAKERS.values()), ids=list(MAKERS))
+Maker = Callable[[Hands], StateStore]
+
+
+def check(maker: Maker, main: Callable[[StateStore, Hands], Awaitable[None]]) -> None:
+    """Run a test on a new store."""
+
+    async def run() -> None:
+        clock = Hands()
+        await main(maker(clock), clock)
+
+    asyncio.run(run())
+
+
+async def exists(store: StateStore, key: str = "k") -> Versioned:
+    """The document, which must be there."""
+    found = await store.read(key)
+    assert isinstance(found, Versioned)
+    return found
+
+
+@EVERY_STORE
+def test_what_never_was_reads_as_none(maker: Maker) -> None:
+    """And refuses every version but 0."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        assert await store.read("k") is None
+        assert await store.write("k", b"x", if_version=1, op_id="a") == WriteResult(False, 0)
+        assert await store.read("k") is None
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_compare_and_set(maker: Maker) -> None:
+    """Versions count from 1; a write of another version changes nothing and tells the one it found."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        assert await store.write("k", b"one", if_version=0, op_id="a") == WriteResult(True, 1)
+        assert await store.write("k", b"two", if_version=0, op_id="b") == WriteResult(False, 1)
+        assert await store.write("k", b"two", if_version=2, op_id="c") == WriteResult(False, 1)
+        assert await exists(store) == Versioned(1, b"one", {})
+        assert await store.write("k", b"two", if_version=1, op_id="d") == WriteResult(True, 2)
+        assert await exists(store) == Versioned(2, b"two", {})
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_merge_sets_fields_one_by_one(maker: Maker) -> None:
+    """It keeps the others and the value, counts a version, and creates what is not there."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        assert await store.merge("k", {"a": b"1", "b": b"1"}, op_id="a") == WriteResult(True, 1)
+        assert await store.write("k", b"v", if_version=1, op_id="b") == WriteResult(True, 2)
+        assert await store.merge("k", {"b": b"2", "c": b""}, op_id="c") == WriteResult(True, 3)
+        assert await exists(store) == Versioned(3, b"v", {"a": b"1", "b": b"2", "c": b""})
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_bytes_are_opaque(maker: Maker) -> None:
+    """Nothing is decoded: empty lists, long numbers and broken text come back as they went."""
+    values = [b"", b"[]", b"{}", b"12345678901234567", b"\x00\xff\n\r", bytes(range(256)) * 8]
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        for number, value in enumerate(values):
+            key = f"k{number}"
+            await store.write(key, value, if_version=0, op_id="a")
+            await store.merge(key, {"f": value}, op_id="b")
+            assert await exists(store, key) == Versioned(2, value, {"f": value})
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_a_write_sent_again_is_answered_as_the_first_time(maker: Maker) -> None:
+    """Also after others, for the last OP_IDS_KEPT of them; nothing is written twice."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        await store.write("k", b"v", if_version=0, op_id="create")
+        for number in range(OP_IDS_KEPT - 1):
+            await store.merge("k", {"f": b"%d" % number}, op_id=f"merge {number}")
+        before = await exists(store)
+        assert await store.write("k", b"v", if_version=0, op_id="create") == WriteResult(True, 1, replayed=True)
+        assert await store.merge("k", {"f": b"7"}, op_id="merge 7") == WriteResult(True, 9, replayed=True)
+        assert await exists(store) == before
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_operation_ids_are_a_documents_own(maker: Maker) -> None:
+    """The same id on another document is another operation."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        assert await store.merge("k", {"f": b"1"}, op_id="a") == WriteResult(True, 1)
+        assert await store.merge("other", {"f": b"1"}, op_id="a") == WriteResult(True, 1)
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_a_refused_write_may_be_asked_again(maker: Maker) -> None:
+    """It is not remembered as done: with the same id and the right version it takes place."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        await store.write("k", b"1", if_version=0, op_id="a")
+        assert not (await store.write("k", b"2", if_version=5, op_id="b")).ok
+        assert await store.write("k", b"2", if_version=1, op_id="b") == WriteResult(True, 2)
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_expired_is_not_new(maker: Maker) -> None:
+    """After its time to live a document reads as Expired with its last version, and refuses every write."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        await store.write("k", b"v", if_version=0, op_id="a", ttl_s=10.0)
+        await store.merge("k", {"f": b"1"}, op_id="b")
+        clock.now_s += 9.9
+        assert (await exists(store)).version == 2
+        clock.now_s += 0.2
+        assert await store.read("k") == Expired(2)
+        assert await store.merge("k", {"f": b"2"}, op_id="c") == WriteResult(False, 2)
+        for version in (0, 2):
+            assert await store.write("k", b"w", if_version=version, op_id="d") == WriteResult(False, 2)
+        assert await store.read("k") == Expired(2)
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_expiry_is_found_by_a_write_too(maker: Maker) -> None:
+    """Nobody has to read first."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        await store.merge("merged", {"f": b"1"}, op_id="a", ttl_s=1.0)
+        await store.merge("written", {"f": b"1"}, op_id="a", ttl_s=1.0)
+        clock.now_s += 1.1
+        assert await store.merge("merged", {"f": b"2"}, op_id="b") == WriteResult(False, 1)
+        assert await store.write("written", b"x", if_version=1, op_id="b") == WriteResult(False, 1)
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_a_time_to_live_is_renewed_only_when_given(maker: Maker) -> None:
+    """By a write as by a merge."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        await store.write("k", b"v", if_version=0, op_id="a", ttl_s=10.0)
+        clock.now_s += 8.0
+        await store.merge("k", {"f": b"1"}, op_id="b", ttl_s=10.0)
+        clock.now_s += 8.0
+        await store.write("k", b"w", if_version=2, op_id="c")
+        clock.now_s += 1.0
+        assert (await exists(store)).version == 3
+        clock.now_s += 2.0
+        assert await store.read("k") == Expired(3)
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_what_was_read_does_not_change(maker: Maker) -> None:
+    """A later write is seen by the next read only."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        await store.merge("k", {"f": b"1"}, op_id="a")
+        before = await exists(store)
+        given_fields = {"g": b"1"}
+        await store.merge("k", given_fields, op_id="b")
+        given_fields["g"] = b"2"
+        assert before == Versioned(1, b"", {"f": b"1"})
+        assert (await exists(store)).fields == {"f": b"1", "g": b"1"}
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_a_batch_answers_in_order(maker: Maker) -> None:
+    """Several operations, also on one document; a refused one does not stop the others."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        results = await store.batch(
+            [
+                Write("k", b"1", 0, "a"),
+                Merge("k", {"f": b"1"}, "b"),
+                Write("k", b"2", 1, "c"),
+                Write("other", b"1", 0, "a", ttl_s=1.0),
+                Merge("k", {"f": b"1"}, "b"),
+            ]
+        )
+        assert results == [
+            WriteResult(True, 1),
+            WriteResult(True, 2),
+            WriteResult(False, 2),
+            WriteResult(True, 1),
+            WriteResult(True, 2, replayed=True),
+        ]
+        assert await store.batch([]) == []
+        clock.now_s += 1.1
+        assert await store.read("other") == Expired(1)
+
+    check(maker, main)
+
+
+@EVERY_STORE
+def test_no_update_is_lost_between_concurrent_writers(maker: Maker) -> None:
+    """Fifty tasks that each count up a document ten times by compare and set leave it at five hundred."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        await store.write("k", b"0", if_version=0, op_id="create")
+
+        async def count(task: int) -> None:
+            for turn in range(10):
+                attempt = 0
+                while True:
+                    found = await exists(store)
+                    await asyncio.sleep(0)
+                    attempt += 1
+                    value = b"%d" % (int(found.value) + 1)
+                    op_id = f"{task}/{turn}/{attempt}"
+                    if (await store.write("k", value, if_version=found.version, op_id=op_id)).ok:
+                        break
+
+        await asyncio.gather(*[count(task) for task in range(50)])
+        assert await exists(store) == Versioned(501, b"500", {})
+
+    check(maker, main)
+
+
+@dataclass
+class Model:
+    """One document as a person would keep it on paper."""
+
+    version: int = 0
+    value: bytes = b""
+    fields: dict[str, bytes] = field(default_factory=dict)
+    done: dict[str, int] = field(default_factory=dict)
+    expires_at: float = float("inf")
+
+    def put(self, op_id: str, now: float, ttl_s: float | None) -> WriteResult:
+        self.version += 1
+        self.done[op_id] = self.version
+        if ttl_s is not None:
+            self.expires_at = now + ttl_s
+        return WriteResult(True, self.version)
+
+    def write(self, now: float, value: bytes, if_version: int, op_id: str, ttl_s: float | None) -> WriteResult:
+        if now >= self.expires_at:
+            return WriteResult(False, self.version)
+        if op_id in self.done:
+            return WriteResult(True, self.done[op_id], True)
+        if if_version != self.version:
+            return WriteResult(False, self.version)
+        self.value = value
+        return self.put(op_id, now, ttl_s)
+
+    def merge(self, now: float, fields: dict[str, bytes], op_id: str, ttl_s: float | None) -> WriteResult:
+        if now >= self.expires_at:
+            return WriteResult(False, self.version)
+        if op_id in self.done:
+            return WriteResult(True, self.done[op_id], True)
+        self.fields = {**self.fields, **fields}
+        return self.put(op_id, now, ttl_s)
+
+    def read(self, now: float) -> Versioned | Expired | None:
+        if self.version == 0:
+            return None
+        return Expired(self.version) if now >= self.expires_at else Versioned(self.version, self.value, self.fields)
+
+
+KEYS = st.sampled_from("ab")
+OP_IDS = st.integers(0, 5).map(str)
+TTLS = st.none() | st.sampled_from([1.0, 3.0])
+STEPS = st.one_of(
+    st.tuples(st.just("write"), KEYS, st.binary(max_size=3), st.integers(0, 4), OP_IDS, TTLS),
+    st.tuples(st.just("merge"), KEYS, st.dictionaries(st.sampled_from("xy"), st.binary(max_size=2)), OP_IDS, TTLS),
+    st.tuples(st.just("pass"), st.sampled_from([0.5, 1.0, 2.0])),
+)
+
+
+@EVERY_STORE
+@settings(max_examples=200, deadline=None)
+@given(steps=st.lists(STEPS, max_size=30))
+def test_any_history_agrees_with_a_model(maker: Maker, steps: list[tuple]) -> None:  # type: ignore[type-arg]
+    """Every answer, and what is read after every step, is what the paper says."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        models = {key: Model() for key in "ab"}
+        for what, *rest in steps:
+            if what == "pass":
+                clock.now_s += rest[0]
+            elif what == "write":
+                key, value, if_version, op_id, ttl_s = rest
+                expected = models[key].write(clock.now_s, value, if_version, op_id, ttl_s)
+                assert await store.write(key, value, if_version=if_version, op_id=op_id, ttl_s=ttl_s) == expected
+            else:
+                key, fields, op_id, ttl_s = rest
+                expected = models[key].merge(clock.now_s, fields, op_id, ttl_s)
+                assert await store.merge(key, fields, op_id=op_id, ttl_s=ttl_s) == expected
+            for key, model in models.items():
+                assert await store.read(key) == model.read(clock.now_s)
+
+    check(maker, main)

@@ -1,0 +1,85 @@
+"""Judged runs to report on, and the comparison with golden files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.observation.observation import Outcome
+from harness.report import reporter
+from harness.verdict.judge import JudgedRun, judge_run
+
+if TYPE_CHECKING:
+    from tests.conftest import RunBuilder
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+RENEW = "make golden"
+
+LIMITS = """
+[limits."10"]
+success  = ">= 80 %"
+error    = "< 5 %"
+p95      = "< 5 s"
+cpu      = "< 80 %"
+rss_peak = "< 512 MiB"
+[ours."10"]
+p50 = "< 2 s"
+agent.data.pool_use = ">= 80 %"
+"""
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compares a text with `tests/golden/NAME`, or writes it with --update-golden."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), f"{name} changed; if it should have, run: {RENEW}"
+
+    return compare
+
+
+@pytest.fixture
+def report() -> Callable[[JudgedRun, str], str]:
+    """What a reporter writes."""
+
+    def written(judged: JudgedRun, name: str) -> str:
+        out = io.StringIO()
+        reporter(name).write(judged, out)
+        return out.getvalue()
+
+    return written
+
+
+@pytest.fixture
+def passed(run: RunBuilder) -> JudgedRun:
+    """Everything within its limits."""
+    run.limits = LIMITS
+    run.workflows(400, 1.0, steps=(run.step(),))
+    run.phases()
+    run.resources()
+    return judge_run(run.write())
+
+
+@pytest.fixture
+def failed(run: RunBuilder) -> JudgedRun:
+    """Broken limits, a broken promise, an open question, a level cut short, and words that break tables and XML."""
+    run.limits = LIMITS + '[limits."25"]\np99 = "< 5 s"\nloop_lag_p99 = "< 1 ms"'
+    run.levels = ("10", "25")
+    run.workflows(50, 6.0, steps=(run.step(waited_s=2.0),))
+    run.workflows(3, 1.0, outcome=Outcome.FAILED, error_class="odd | <class>\x1b[31m\x00", kind="new\nline")
+    run.workflow(None, Outcome.NOT_STARTED, rejected=True, error_class="rejected")
+    run.opened("promised", accepted=True)
+    run.phases()
+    run.resources()
+    run.workflows(60, 1.0, level="25")
+    run.workflow(7.0, level="25")
+    run.phases("25", last="drain")
+    run.finished = False
+    return judge_run(run.write())

@@ -1,0 +1,63 @@
+"""The generator self-check: when the numbers may be the load process's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.scenario.scenario import Load
+from harness.statistics.summary import summarise
+
+if TYPE_CHECKING:
+    from tests.conftest import RunBuilder
+
+
+def reasons(run: RunBuilder) -> tuple[str, ...]:
+    """Why the run's only level is contaminated."""
+    [level] = summarise(run.write()).levels
+    return level.contaminated
+
+
+def test_a_quiet_generator_contaminates_nothing(run: RunBuilder) -> None:
+    """The usual case."""
+    run.sound()
+    run.check(lag_s=0.01)
+    assert reasons(run) == ()
+
+
+def test_a_busy_load_process_contaminates(run: RunBuilder) -> None:
+    """Replies then wait for it."""
+    run.workflows(100)
+    run.phases()
+    run.resources(load_cpu=0.95)
+    [reason] = reasons(run)
+    assert "95% of a core" in reason
+
+
+@pytest.mark.parametrize(("at", "count"), [(20.0, 1), (5.0, 0), (31.0, 0)])
+def test_a_stalled_hub_contaminates_what_is_measured(run: RunBuilder, at: float, count: int) -> None:
+    """A stall before or after measure does not matter."""
+    run.sound()
+    run.check(lag_s=0.9, at=at)
+    assert len(reasons(run)) == count
+
+
+def test_a_stall_that_is_small_beside_the_latency_is_harmless(run: RunBuilder) -> None:
+    """0.9 s of a 10 s p95."""
+    run.sound(latency_s=10.0)
+    run.check(lag_s=0.9)
+    assert reasons(run) == ()
+
+
+def test_late_starts_contaminate_unless_all_users_were_busy(run: RunBuilder) -> None:
+    """With every user waiting for the target, the lateness is the target's."""
+    run.load = Load(open=(10.0,), in_flight_max=50, measure=20.0)
+    for number in range(100):
+        run.workflow(intended=10.0 + number / 10, started=10.5 + number / 10, ended=11.0 + number / 10)
+    run.phases()
+    run.check(lag_s=0.0, in_flight=10)
+    [reason] = reasons(run)
+    assert "late" in reason
+    run.check(lag_s=0.0, in_flight=50)
+    assert reasons(run) == ()

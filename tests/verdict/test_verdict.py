@@ -1,0 +1,234 @@
+"""The word and the exit code: nothing measured is never a pass, and a breach stands whatever else is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.observation.manifest import LevelEnd
+from harness.observation.observation import Outcome
+from harness.verdict.judge import judge_run
+from harness.verdict.verdict import EXIT_CODES, Verdict
+
+if TYPE_CHECKING:
+    from tests.conftest import RunBuilder
+
+LIMITS = '[limits."10"]\nsuccess = ">= 80 %"\np95 = "< 5 s"\nrss_peak = "< 512 MiB"'
+
+
+def verdict_of(run: RunBuilder, limits: str | None = LIMITS) -> Verdict:
+    """The verdict on the run as written."""
+    run.limits = limits
+    return judge_run(run.write()).verdict
+
+
+def test_a_sound_run_within_its_limits_passes(run: RunBuilder) -> None:
+    """And says how many limits that was."""
+    run.sound()
+    verdict = verdict_of(run)
+    assert (verdict.word, verdict.exit_code, verdict.failed) == ("pass", 0, ())
+    assert verdict.sentences == ("all 3 limits held",)
+
+
+def test_a_broken_limit_fails_by_its_name(run: RunBuilder) -> None:
+    """The name is what CI demands."""
+    run.sound(latency_s=6.0)
+    verdict = verdict_of(run)
+    assert (verdict.word, verdict.exit_code) == ("failed: limit", 1)
+    assert verdict.failed == ('limits."10".p95',)
+    assert verdict.sentences == ("level 10: p95 is 6 s (n = 400), at least 6 s at 95 %; the limit is < 5 s",)
+
+
+def test_a_suspicion_is_inconclusive(run: RunBuilder) -> None:
+    """One of ten is beyond: that proves nothing about p95."""
+    run.workflows(9)
+    run.workflow(9.0)
+    run.phases()
+    run.resources()
+    verdict = verdict_of(run)
+    assert (verdict.word, verdict.exit_code, verdict.failed) == ("inconclusive", 3, ())
+    assert "would settle it" in verdict.sentences[0]
+
+
+def test_without_limits_validity_alone_is_judged(run: RunBuilder) -> None:
+    """And the verdict says so."""
+    run.sound()
+    verdict = verdict_of(run, limits=None)
+    assert (verdict.word, verdict.limits_judged) == ("pass", False)
+    assert "judged on validity only" in verdict.sentences[-1]
+
+
+def nothing_measured(run: RunBuilder) -> None:
+    run.phases()
+    run.resources()
+
+
+def contaminated(run: RunBuilder) -> None:
+    run.workflows(400)
+    run.phases()
+    run.resources(load_cpu=0.95)
+
+
+def much_censored(run: RunBuilder) -> None:
+    run.sound()
+    for _ in range(30):
+        run.workflow(30.0, Outcome.UNKNOWN, censored=True)
+
+
+def never_closed(run: RunBuilder) -> None:
+    run.sound()
+    run.lines = [line for line in run.lines if getattr(line, "phase", "") != "end"]
+
+
+def unaccounted(run: RunBuilder) -> None:
+    run.sound()
+    run.opened("asked", accepted=False)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (nothing_measured, "measured"),
+        (contaminated, "generator"),
+        (much_censored, "censored"),
+        (never_closed, "complete"),
+        (unaccounted, "complete"),
+    ],
+)
+def test_a_doubtful_run_never_passes(run: RunBuilder, spoil: Callable[[RunBuilder], None], name: str) -> None:
+    """With or without limits it is inconclusive, for a reason of its own."""
+    spoil(run)
+    verdict = verdict_of(run, limits=None)
+    assert (verdict.word, verdict.exit_code) == ("inconclusive", 3)
+    assert [check.name for check in verdict.checks if check.result == "unsure"] == [f'validity."10".{name}']
+
+
+def test_a_breach_stands_in_a_doubtful_run(run: RunBuilder) -> None:
+    """Validity spoils passes only."""
+    run.workflows(400, 6.0)
+    run.phases()
+    run.resources(load_cpu=0.95)
+    assert verdict_of(run).word == "failed: limit"
+
+
+def test_damaged_lines_spoil_a_pass(run: RunBuilder) -> None:
+    """What they said is not known."""
+    run.sound()
+    folder = run.write()
+    with (folder / "journal.jsonl").open("ab") as file:
+        file.write(b"{broken}\n")
+    assert judge_run(folder).verdict.word == "inconclusive"
+
+
+def lost(run: RunBuilder) -> None:
+    run.opened("promised", accepted=True)
+
+
+def doubled(run: RunBuilder) -> None:
+    run.workflow(id="twice")
+    run.workflow(id="twice")
+
+
+def corrupted(run: RunBuilder) -> None:
+    run.workflow(outcome=Outcome.FAILED, error_class="corrupted")
+
+
+@pytest.mark.parametrize(("breaks", "name"), [(lost, "lost"), (doubled, "duplicates"), (corrupted, "corrupted")])
+def test_a_single_broken_promise_fails_the_run(
+    run: RunBuilder, breaks: Callable[[RunBuilder], None], name: str
+) -> None:
+    """However many went well."""
+    breaks(run)
+    run.sound()
+    verdict = verdict_of(run)
+    assert (verdict.word, verdict.exit_code, verdict.failed) == (
+        "failed: invariant",
+        1,
+        (f'invariant."10".{name}',),
+    )
+
+
+def test_a_loss_beside_damaged_lines_is_not_proven(run: RunBuilder) -> None:
+    """The missing end may be the line that cannot be read."""
+    run.opened("promised", accepted=True)
+    run.sound()
+    folder = run.write()
+    with (folder / "journal.jsonl").open("ab") as file:
+        file.write(b"{broken}\n")
+    assert judge_run(folder).verdict.word == "inconclusive"
+
+
+def test_a_target_that_died_fails_the_run(run: RunBuilder) -> None:
+    """Later levels were not run; that is a consequence, not a cut."""
+    run.levels = ("10", "25")
+    run.sound()
+    run.ended = [LevelEnd(level="10", status="target_died", message="the target's process ended (exit -9)")]
+    verdict = verdict_of(run, limits=None)
+    assert (verdict.word, verdict.exit_code, verdict.failed) == ("failed: invariant", 1, ('invariant."10".alive',))
+    assert "exit -9" in verdict.sentences[0]
+
+
+@pytest.mark.parametrize("status", ["interrupted", "harness_failed"])
+def test_a_run_that_was_cut_is_incomplete(run: RunBuilder, status: str) -> None:
+    """Worse than a breach, which is named all the same."""
+    run.sound(latency_s=6.0)
+    run.ended = [LevelEnd(level="10", status=status, message="the disk is full")]  # type: ignore[arg-type]
+    verdict = verdict_of(run)
+    assert (verdict.word, verdict.exit_code) == ("incomplete", 4)
+    assert verdict.failed == ('limits."10".p95',)
+    assert "the disk is full" in verdict.sentences[0]
+
+
+def test_a_killed_run_is_incomplete(run: RunBuilder) -> None:
+    """What was measured is judged, and named so."""
+    run.workflows(400)
+    run.phases(last="measure")
+    run.finished = False
+    assert verdict_of(run).word == "incomplete"
+
+
+def test_a_run_killed_between_levels_is_incomplete(run: RunBuilder) -> None:
+    """All that ran was whole, but not all ran."""
+    run.levels = ("10", "25")
+    run.sound()
+    run.finished = False
+    assert verdict_of(run, limits=None).word == "incomplete"
+
+
+def test_levels_that_were_never_run_make_a_run_incomplete(run: RunBuilder) -> None:
+    """A person who interrupted between two levels."""
+    run.levels = ("10", "25")
+    run.sound()
+    verdict = verdict_of(run, limits=None)
+    assert verdict.word == "incomplete"
+    assert verdict.sentences[0].startswith("level 25 was not run")
+
+
+def test_a_failure_of_the_harness_after_all_levels_is_told(run: RunBuilder) -> None:
+    """Such as processes that were left behind."""
+    run.sound()
+    run.ended.append(LevelEnd(level="", status="harness_failed", message="processes were left behind"))
+    verdict = verdict_of(run)
+    assert verdict.exit_code == 4
+    assert "processes were left behind" in verdict.sentences[0]
+
+
+def test_a_limit_on_what_was_not_measured_is_inconclusive(run: RunBuilder) -> None:
+    """No resource samples, no memory."""
+    run.workflows(400)
+    run.phases()
+    verdict = verdict_of(run)
+    assert verdict.word == "inconclusive"
+    assert "rss_peak was not measured" in verdict.sentences[0]
+
+
+def test_exit_codes_are_those_of_the_manual() -> None:
+    """0 pass or improved, 1 failed or regressed, 3 not decided, 4 cut short."""
+    assert {code: {word for word in EXIT_CODES if EXIT_CODES[word] == code} for code in (0, 1, 3, 4)} == {
+        0: {"pass", "improved"},
+        1: {"failed: limit", "failed: invariant", "regressed"},
+        3: {"inconclusive", "suspect"},
+        4: {"incomplete"},
+    }
