@@ -192,7 +192,7 @@ def _signals(interrupt: Interrupt, console: Console) -> Iterator[None]:
         if interrupt.asked.is_set():
             raise KeyboardInterrupt
         interrupt.asked.set()
-        console.print("interrupted: ending the level and writing what was measured; once more to stop at once")
+        console.print("interrupted: ending in order, nothing is lost; once more to stop at once", soft_wrap=True)
 
     before = {signum: signal.signal(signum, asked) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:

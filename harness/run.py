@@ -60,7 +60,7 @@ class Options:
             ("--measure", self.measure_s, " s"),
         ):
             if value is not None:
-                words += [name, f"{value}{unit}"]
+                words += [name, f"{value:g}{unit}" if isinstance(value, float) else str(value)]
         return [*words, *(["--allow-remote"] if self.allow_remote else [])]
 
 

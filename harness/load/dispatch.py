@@ -51,42 +51,50 @@ class Dispatcher:
         self._waiting: SimpleQueue[float | None] = SimpleQueue()
         self._next_due: float | None = None
         self._users_made = 0
+        self.unstarted = 0  # arrivals that are due and that no user has begun
         self._advance()
 
     def take(self) -> float | None:
         """A user waits here for work: an intended start, or None when there will be no more."""
-        return self._waiting.get()
+        due = self._waiting.get()
+        if due is not None:
+            self.unstarted -= 1
+        return due
 
     def run(self, users: Users) -> None:
         """Hand out arrivals as they fall due, to the last one."""
         self._spawn(users, min(USERS_FIRST, self._users_max))
         while self._next_due is not None:
             gevent.sleep(max(0.0, self._next_due - self._clock()))
-            for due in self._take_before(self._clock()):
-                self._waiting.put(due)
-            # A user that has been handed an arrival but not yet run leaves it in the queue, so none counts twice.
-            while (needed := len(self._recorder.in_flight) + self._waiting.qsize() - self._users_made) > 0:
-                room = self._users_max - self._users_made
-                if room <= 0:
-                    break
-                self._spawn(users, min(max(needed, self._users_made), USERS_GROWN, room))
+            self._hand_out(self._clock(), users)
 
-    def end(self, measure_ends: float) -> None:
-        """No more starts: what is waiting, or was due before `measure_ends`, is shed, and idle users leave."""
-        while not self._waiting.empty():
-            due = self._waiting.get_nowait()
-            assert due is not None
-            self._recorder.shed(due)
-        for due in self._take_before(measure_ends):
-            self._recorder.shed(due)
+    def end(self, measure_ends: float, users: Users) -> None:
+        """No more arrivals. Of those due before `measure_ends`, as many may still start as users are free."""
+        self._hand_out(measure_ends, users)  # the level may have been woken just before the dispatcher
+        self.shed(keep=self._users_made - len(self._recorder.in_flight))
         for _ in range(self._users_made):
             self._waiting.put(None)
 
-    def _take_before(self, until: float) -> Iterator[float]:
+    def shed(self, keep: int = 0) -> None:
+        """Give up all arrivals that wait for a user but the `keep` oldest."""
+        waiting = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
+        for place, due in enumerate(waiting):
+            if due is None or place < keep:
+                self._waiting.put(due)
+            else:
+                self.unstarted -= 1
+                self._recorder.shed(due)
+
+    def _hand_out(self, until: float, users: Users) -> None:
         while self._next_due is not None and self._next_due < until:
-            due = self._next_due
+            self._waiting.put(self._next_due)
+            self.unstarted += 1
             self._advance()
-            yield due
+        while (needed := len(self._recorder.in_flight) + self.unstarted - self._users_made) > 0:
+            room = self._users_max - self._users_made
+            if room <= 0:
+                break
+            self._spawn(users, min(max(needed, self._users_made), USERS_GROWN, room))
 
     def _advance(self) -> None:
         offset = next(self._offsets, None)

@@ -81,7 +81,9 @@ class LevelDrive:
     def next_arrival(self) -> float | None:
         """The next arrival of open load, when it is due; None when there will be no more."""
         assert isinstance(self._arrivals, Dispatcher)
-        return self._arrivals.take()
+        while (due := self._arrivals.take()) is not None and not self.may_start(due):
+            pass  # `measure` was ended early, before this was due
+        return due
 
     def one_ended(self) -> None:
         """End `measure` once enough were ok, or the drain once nothing is left."""
@@ -118,10 +120,12 @@ class LevelDrive:
         self._end_measure()
         arriving.kill()
         if isinstance(self._arrivals, Dispatcher):
-            self._arrivals.end(phases.measure_ends)
+            self._arrivals.end(phases.measure_ends, users)
         drain_ends = phases.measure_ends + phases.drain_s
         self._enter(Phase.DRAIN, phases.measure_ends, drain_ends)
-        self._wait(lambda: drain_ends if self.recorder.in_flight else 0.0)
+        self._wait(lambda: drain_ends if self.recorder.in_flight or self._unstarted() else 0.0)
+        if isinstance(self._arrivals, Dispatcher):
+            self._arrivals.shed()  # only when the level was stopped, or has no drain
         self.recorder.censor_all()
         beating.kill()
         return self._finish()
@@ -131,6 +135,9 @@ class LevelDrive:
             self._users.spawn(self._arrivals.users)
         else:
             self._arrivals.run(self._users)
+
+    def _unstarted(self) -> int:
+        return self._arrivals.unstarted if isinstance(self._arrivals, Dispatcher) else 0
 
     def _wait(self, until: Callable[[], float]) -> None:
         """Wait until a time that may move, or until the level is stopped."""

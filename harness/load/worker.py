@@ -182,9 +182,12 @@ def drive_level(assignment: Assignment, lines: Iterator[bytes], say: Callable[[L
 
 def obey(lines: Iterator[bytes], drive: LevelDrive) -> None:
     """Read commands until there are no more, which means that the CLI died."""
-    for line in lines:
-        msgspec.json.decode(line, type=Stop)
-        drive.stop("stopped")
+    try:
+        for line in lines:
+            msgspec.json.decode(line, type=Stop)
+            drive.stop("stopped")
+    except msgspec.DecodeError as error:
+        drive.fail(error)
     drive.stop("standard input ended: the CLI is gone")
 
 

@@ -52,8 +52,8 @@ def final_digest(found: Versioned | Expired | None, key: str, plan: Plan) -> str
     """Hex of blake2b-128 over `step=finding` of all steps in declared order, joined by `|`."""
     if not isinstance(found, Versioned):
         raise _absent(found, key)
-    if found.version != 1 + len(plan.steps):
-        raise _diverged(key, found.version, 1 + len(plan.steps))
+    if found.version != plan.last_version:
+        raise _diverged(key, found.version, plan.last_version)
     try:
         text = plan.digested % plan.pick_all(found.fields)
     except KeyError as missing:

@@ -45,7 +45,7 @@ class _Flow:
         self.plan = plan
         self.steps = steps
         self.zero = zero  # the zero of the watch's clock, on the engine's
-        self.left = len(plan.steps)  # steps whose finding is not written yet
+        self.version = 1  # of the shared context, once what was sent to it is written
 
 
 class Engine:
@@ -221,12 +221,11 @@ class Engine:
                     await self._wait_for_retry(flow, step, call, failure)
             if alarm.fired:  # the agent swallowed the cancellation
                 raise asyncio.CancelledError
-            flow.left -= 1
-            written = await store.merge(
-                key, {step.name: finding}, op_id=f"{key}/{step.name}", ttl_s=None if flow.left else FINISHED_KEPT_S
-            )
-            version = 1 + len(flow.plan.steps) - flow.left if flow.plan.chain else written.version
-            if not written.ok or written.version != version:
+            plan = flow.plan
+            flow.version = version = flow.version + 1
+            ttl_s = FINISHED_KEPT_S if version == plan.last_version else None
+            written = await store.merge(key, {step.name: finding}, op_id=f"{key}/{step.name}", ttl_s=ttl_s)
+            if not written.ok or (plan.chain and written.version != version):  # side by side, any order is right
                 raise not_written(written, key, version)
             outcome = _OK
         finally:

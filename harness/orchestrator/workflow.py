@@ -38,6 +38,7 @@ class Plan:
     digested: bytes  # what the final digest is taken of: a format, to be filled with `pick_all`
     pick_all: Callable[[Mapping[str, bytes]], tuple[bytes, ...]]  # all findings, of a context's fields
     steps: tuple[PlannedStep, ...]
+    last_version: int  # of the shared context: its creation and one write a step
     chain: bool
 
 
@@ -72,6 +73,7 @@ def plan(
         digested="|".join(step.name.replace("%", "%%") + "=%b" for step in steps).encode(),
         pick_all=_picker(tuple(step.name for step in steps)),
         steps=steps,
+        last_version=1 + len(steps),
         chain=is_chain(workflow.declared_steps),
     )
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.rows import LEVEL_COLUMNS, TOO_FEW_NOTE, any_too_few, cell, level_rows, other_limits
+from harness.report.rows import LEVEL_COLUMNS, TOO_FEW_NOTE, any_too_few, cell, level_rows, other_limits, plain
 from harness.statistics.summary import Summary
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
@@ -77,7 +77,7 @@ def _others(judged: JudgedRun) -> Table:
 
 def _errors(summary: Summary) -> list[str]:
     return [
-        f"level {level.level} errors: " + ", ".join(f"{name} {count}" for name, count in level.errors.items())
+        f"level {level.level} errors: " + ", ".join(f"{plain(name)} {count}" for name, count in level.errors.items())
         for level in summary.levels
         if level.errors
     ]
@@ -86,7 +86,7 @@ def _errors(summary: Summary) -> list[str]:
 def _verdict(console: Console, verdict: Verdict) -> None:
     console.print(Text(verdict.word, style=WORD_STYLES[verdict.exit_code]))
     for sentence in verdict.sentences[:SENTENCES_MAX]:
-        console.print(f"  {sentence}", soft_wrap=True)
+        console.print(f"  {plain(sentence)}", soft_wrap=True)
     more = len(verdict.sentences) - SENTENCES_MAX
     if more > 0:
         console.print(f"  and {more} more; they are in the run's report.md")

@@ -14,11 +14,11 @@ from harness.report.rows import (
     cell,
     counted,
     level_rows,
-    metric_names,
+    plain,
 )
 from harness.scenario.units import render
 from harness.statistics.level import LevelSummary
-from harness.statistics.metrics import Metric
+from harness.statistics.metrics import METRICS, Metric
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
 
@@ -60,8 +60,9 @@ def _lines(judged: JudgedRun) -> Iterator[str]:
     yield from ("### Conditions", "")
     machine = manifest.machine
     yield f"- repeat: `{manifest.command}`"
-    yield f"- started {manifest.started_at} on {_text(machine.cpu)}, {machine.cores} cores, "
-    yield f"  {render(machine.memory_bytes, 'size')}, {_text(machine.system)}, Python {machine.python}"
+    memory = render(machine.memory_bytes, "size")
+    yield f"- started {manifest.started_at} on {_text(machine.cpu)}, {machine.cores} cores, {memory}"
+    yield f"- {_text(machine.system)}, Python {machine.python}"
     yield "- " + ", ".join(f"{name} {version}" for name, version in machine.versions.items())
 
 
@@ -69,14 +70,17 @@ def _levels(levels: Sequence[LevelSummary], verdict: Verdict) -> Iterator[str]:
     rows = []
     for level in levels:
         for row in level_rows(level, verdict):
-            cells = [
-                f"**{row.cells[metric]}**" if metric in row.broken else row.cells.get(metric, "")
-                for metric in LEVEL_COLUMNS
-            ]
+            cells = [_emphasised(row.cells.get(metric, ""), strong=metric in row.broken) for metric in LEVEL_COLUMNS]
             rows.append([row.head, row.n, *cells])
     yield from _table(["level", "n", *LEVEL_COLUMNS.values()], rows)
     if any(any_too_few(level) for level in levels):
         yield from ("\\" + TOO_FEW_NOTE, "")
+
+
+def _emphasised(text: str, *, strong: bool) -> str:
+    """The mark for too few samples is an asterisk of its own."""
+    escaped = text.replace("*", "\\*")
+    return f"**{escaped}**" if strong else escaped
 
 
 def _checks(verdict: Verdict) -> Iterator[str]:
@@ -99,20 +103,30 @@ def _level(level: LevelSummary) -> Iterator[str]:
     yield from (f"### Level {level.level}", "")
     yield f"{level.status.replace('_', ' ')}; measured for {length}, {counted(level)} workflows ended."
     yield ""
+    found = {name: level.metric(name) for name in METRICS}
     rows = [
-        [name, cell(level.metrics.get(name), name), bounds(level.metrics.get(name), name), _n(level.metrics.get(name))]
-        for name in metric_names()
+        [name, cell(metric, name), bounds(metric, name), str(metric.n)]
+        for name, metric in found.items()
+        if metric.value is not None
     ]
     yield from _table(["metric", "value", BOUNDS, "n"], rows)
+    missing = [name for name, metric in found.items() if metric.value is None]
+    if missing:
+        yield from (f"Not measured: {', '.join(missing)}.", "")
     yield from _by_name("workflows", level.kinds, KIND_COLUMNS, in_agent=False)
     yield from _by_name("agent", level.agents, AGENT_COLUMNS, in_agent=True)
     yield from _table(["error class", "count"], [[name, str(count)] for name, count in level.errors.items()])
     yield from _table(["degraded", "count"], [[name, str(count)] for name, count in level.degraded.items()])
+    yield from (_generator(level), "")
+
+
+def _generator(level: LevelSummary) -> str:
     generator = level.generator
-    cpu = "-" if generator.cpu is None else render(generator.cpu, "share")
-    lag = "-" if generator.hub_lag_max_s is None else render(generator.hub_lag_max_s, "duration")
+    if generator.cpu is None or generator.hub_lag_max_s is None:
+        return "The load process was not watched."
     sound = "; ".join(_text(reason) for reason in level.contaminated) or "sound"
-    yield from (f"Load process: {cpu} of a core, longest stall {lag}: {sound}.", "")
+    cpu, lag = render(generator.cpu, "share"), render(generator.hub_lag_max_s, "duration")
+    return f"Load process: {cpu} of a core, longest stall {lag}: {sound}."
 
 
 def _by_name(
@@ -123,10 +137,6 @@ def _by_name(
         [name, *(render_cell(metrics.get(column), column) for column in columns)] for name, metrics in table.items()
     ]
     yield from _table([what, *columns], rows)
-
-
-def _n(metric: Metric | None) -> str:
-    return str(metric.n) if metric and metric.value is not None else ""
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -143,5 +153,5 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
 
 
 def _text(text: str) -> str:
-    """On one line, so that a message of the target cannot break a table."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """As the text of a cell or a list item."""
+    return plain(text).replace("|", "\\|").replace("<", "&lt;")

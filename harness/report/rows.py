@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from harness.statistics.level import LevelSummary
-from harness.statistics.metrics import AGENT_METRICS, METRICS, TOO_FEW_BELOW, Metric, metric_type, render_metric
+from harness.statistics.metrics import AGENT_METRICS, TOO_FEW_BELOW, Metric, metric_type, render_metric
 from harness.verdict.check import Check
 from harness.verdict.verdict import Verdict
 
@@ -78,6 +78,11 @@ def bounds(metric: Metric | None, name: str) -> str:
     return f"{lower} to {upper}"
 
 
+def plain(text: str) -> str:
+    """On one line and without control characters: what a target says must not steer a terminal or break a table."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())
+
+
 def other_limits(verdict: Verdict) -> list[Check]:
     """Limits whose metrics have no column in the table of levels."""
     return [check for check in verdict.checks if check.kind == "limit" and check.metric not in LEVEL_COLUMNS]
@@ -86,8 +91,3 @@ def other_limits(verdict: Verdict) -> list[Check]:
 def any_too_few(level: LevelSummary) -> bool:
     """Whether the level's row needs the note on too few workflows."""
     return any(level.metric(metric).too_few for metric in LEVEL_COLUMNS)
-
-
-def metric_names() -> list[str]:
-    """All metrics of a level, in the order in which reports list them."""
-    return list(METRICS)

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.statistics.metrics import PERCENTILES, TOO_FEW_BELOW, Metric
-from harness.statistics.quantile import quantile, quantile_bounds, samples, share_bounds
+from harness.statistics.quantile import placed, quantile, quantile_bounds, samples, share_bounds
 from harness.statistics.resources import Window
-from harness.statistics.tally import NOT_STARTED, OK, UNKNOWN, Columns
+from harness.statistics.tally import NOT_STARTED, OK, UNKNOWN, Rows, outcome
 
 BLOCKS = 20
 """Time blocks a level. Bursts ruin a quantile of the whole level (its sd is 11.8 % for p95 at 2,000 workflows), the
@@ -43,10 +43,10 @@ def percentiles(
 
     The lower bound of a percentile takes those at what is known of them, the upper one as endless.
     """
-    ordered = samples(values)
+    ordered = placed(values, PERCENTILES.values())
     longest = ordered
     if open_ended is not None and open_ended.any():
-        longest = samples(np.where(open_ended & ~np.isnan(values), np.inf, values))
+        longest = placed(np.where(open_ended & ~np.isnan(values), np.inf, values), PERCENTILES.values())
     return {f"{prefix}{name}": _percentile(name, share, ordered, longest) for name, share in PERCENTILES.items()}
 
 
@@ -67,38 +67,39 @@ def _percentile(name: str, share: float, ordered: NDArray[np.float64], longest: 
     )
 
 
-def was_sent(columns: Columns) -> NDArray[np.bool_]:
+def _sent(arrivals: Rows) -> Rows:
     """Workflows that have a latency: all but those that were never started."""
-    chosen: NDArray[np.bool_] = columns.outcome != NOT_STARTED
-    return chosen
+    chosen = outcome(arrivals) != NOT_STARTED
+    return arrivals if chosen.all() else arrivals[chosen]
 
 
-def latency_percentiles(arrivals: Columns) -> dict[str, Metric]:
+def latency_percentiles(arrivals: Rows) -> dict[str, Metric]:
     """p50, p95 and p99 from the intended start. What is `unknown` ended, if ever, after we stopped waiting."""
-    sent = arrivals.where(was_sent(arrivals))
-    return percentiles(sent.ended - sent.intended, sent.outcome == UNKNOWN)
+    sent = _sent(arrivals)
+    return percentiles(sent["ended"] - sent["intended"], outcome(sent) == UNKNOWN)
 
 
-def other_percentiles(arrivals: Columns) -> dict[str, Metric]:
+def other_percentiles(arrivals: Rows) -> dict[str, Metric]:
     """The same time taken apart: from the real start; the target's own; its queue's; how late we started."""
-    sent = arrivals.where(was_sent(arrivals))
+    sent = _sent(arrivals)
     return {
-        **percentiles(sent.ended - sent.started, sent.outcome == UNKNOWN, "service_"),
-        **percentiles(sent.target_ended - sent.target_accepted, prefix="target_"),
-        **percentiles(sent.target_started - sent.target_accepted, prefix="admission_"),
-        **percentiles(sent.started - sent.intended, prefix="lateness_"),
+        **percentiles(sent["ended"] - sent["started"], outcome(sent) == UNKNOWN, "service_"),
+        **percentiles(sent["target_ended"] - sent["target_accepted"], prefix="target_"),
+        **percentiles(sent["target_started"] - sent["target_accepted"], prefix="admission_"),
+        **percentiles(sent["started"] - sent["intended"], prefix="lateness_"),
     }
 
 
-def blocks(arrivals: Columns, window: Window) -> tuple[Block, ...]:
+def blocks(arrivals: Rows, window: Window) -> tuple[Block, ...]:
     """The measure phase in BLOCKS parts of the same length."""
     edges = np.linspace(window.start, window.end, BLOCKS + 1)
-    place = np.clip(np.searchsorted(edges, arrivals.intended, side="right") - 1, 0, BLOCKS - 1)
-    return tuple(_block(float(edges[index]), arrivals.where(place == index)) for index in range(BLOCKS))
+    place = np.clip(np.searchsorted(edges, arrivals["intended"], side="right") - 1, 0, BLOCKS - 1)
+    return tuple(_block(float(edges[index]), arrivals[place == index]) for index in range(BLOCKS))
 
 
-def _block(start: float, arrivals: Columns) -> Block:
-    sent = arrivals.where(was_sent(arrivals))
-    ordered = samples(sent.ended - sent.intended)
+def _block(start: float, arrivals: Rows) -> Block:
+    sent = _sent(arrivals)
+    ordered = samples(sent["ended"] - sent["intended"])
     found = {name: quantile(ordered, share) if len(ordered) else None for name, share in PERCENTILES.items()}
-    return Block(start=start, arrivals=len(arrivals), ok=int(np.sum(arrivals.outcome == OK)), n=len(ordered), **found)
+    ok = int(np.sum(outcome(arrivals) == OK))
+    return Block(start=start, arrivals=len(arrivals), ok=ok, n=len(ordered), **found)

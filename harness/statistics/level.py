@@ -25,8 +25,11 @@ from harness.statistics.tally import (
     OK,
     REJECTED,
     UNKNOWN,
-    Columns,
+    WORKFLOW_ROW,
     LevelTally,
+    Rows,
+    flagged,
+    outcome,
 )
 
 Status = LevelStatus | Literal["unfinished", "not_run"]
@@ -66,13 +69,14 @@ def summarise_level(
     """`found` are the level's resource samples; `in_flight_max` is the cap on users, None for closed load."""
     status, message = _status(label, manifest, tally)
     window = _window(tally, found)
-    by_kind = {kind: tally.columns(kind) for kind in sorted(tally.workflows)}
-    everything = Columns.joined(list(by_kind.values()))
-    arrivals = everything.where(everything.flagged(MEASURE) & _counts(everything, status))
+    by_kind, duplicates = tally.ended_once()
+    everything = np.concatenate(list(by_kind.values())) if by_kind else np.empty(0, dtype=WORKFLOW_ROW)
+    counts = flagged(everything, MEASURE) & _counts(everything, status)
+    arrivals = everything if counts.all() else everything[counts]
     metrics = {
         **_arrival_metrics(arrivals),
         **other_percentiles(arrivals),
-        **_whole_level_counts(tally, everything, status),
+        **_whole_level_counts(tally, everything, status, duplicates),
         "throughput": _throughput(everything, window),
         **process_metrics(found, window, int(np.sum(_ended_within(everything, window)))),
         **host_metrics(found, window),
@@ -87,8 +91,8 @@ def summarise_level(
         metrics=metrics,
         agents=_agents(tally, pool_use(found, window)),
         kinds={
-            kind: _arrival_metrics(columns.where(columns.flagged(MEASURE) & _counts(columns, status)))
-            for kind, columns in by_kind.items()
+            kind: _arrival_metrics(rows[flagged(rows, MEASURE) & _counts(rows, status)])
+            for kind, rows in by_kind.items()
         },
         errors=_ranked(tally.errors),
         degraded=_ranked(tally.degraded),
@@ -117,20 +121,19 @@ def _window(tally: LevelTally, found: Sequence[ResourceSample]) -> Window | None
     return Window(start, end) if end > start else None
 
 
-def _counts(columns: Columns, status: Status) -> NDArray[np.bool_]:
+def _counts(rows: Rows, status: Status) -> NDArray[np.bool_]:
     """Which workflows speak for an outcome: all, but those that we cut off ourselves."""
     if status in CUT:
-        return ~columns.flagged(CENSORED)
-    return np.ones(len(columns), dtype=np.bool_)
+        return ~flagged(rows, CENSORED)
+    return np.ones(len(rows), dtype=np.bool_)
 
 
-def _arrival_metrics(arrivals: Columns) -> dict[str, Metric]:
+def _arrival_metrics(arrivals: Rows) -> dict[str, Metric]:
     """Shares, counts and latency of workflows whose intended start lies in measure."""
     n = len(arrivals)
-    ok, failed, unknown, not_started = (
-        int(np.sum(arrivals.outcome == code)) for code in (OK, FAILED, UNKNOWN, NOT_STARTED)
-    )
-    rejected = int(np.sum(arrivals.flagged(REJECTED)))
+    ended_as = outcome(arrivals)
+    ok, failed, unknown, not_started = (int(np.sum(ended_as == code)) for code in (OK, FAILED, UNKNOWN, NOT_STARTED))
+    rejected = int(np.sum(flagged(arrivals, REJECTED)))
     counts = {
         "arrivals": n,
         "ok": ok,
@@ -138,26 +141,26 @@ def _arrival_metrics(arrivals: Columns) -> dict[str, Metric]:
         "unknown": unknown,
         "not_started": not_started,
         "rejected_count": rejected,
-        "censored": int(np.sum(arrivals.flagged(CENSORED))),
+        "censored": int(np.sum(flagged(arrivals, CENSORED))),
     }
     return {
         "success": share_metric(ok, n),
         "error": share_metric(failed + unknown, n),
         "rejected": share_metric(rejected, n),
-        "degraded": share_metric(int(np.sum(arrivals.flagged(DEGRADED))), ok),
+        "degraded": share_metric(int(np.sum(flagged(arrivals, DEGRADED))), ok),
         **latency_percentiles(arrivals),
         **{name: Metric(value=count, n=n) for name, count in counts.items()},
     }
 
 
-def _whole_level_counts(tally: LevelTally, everything: Columns, status: Status) -> dict[str, Metric]:
+def _whole_level_counts(tally: LevelTally, everything: Rows, status: Status, duplicates: int) -> dict[str, Metric]:
     """What must be nothing, over every phase. Lost is only what a level that ended in order cannot account for."""
     is_final = "end" in tally.marks and status not in CUT
     lost = sum(tally.open.values()) if is_final else 0
     cut_off = int(np.sum(~_counts(everything, status)))
     counts = {
         "corrupted": tally.corrupted,
-        "duplicates": tally.duplicates,
+        "duplicates": duplicates,
         "lost": lost,
         "unfinished": len(tally.open) - lost + cut_off,
     }
@@ -165,19 +168,20 @@ def _whole_level_counts(tally: LevelTally, everything: Columns, status: Status) 
     return {name: Metric(value=count, n=n) for name, count in counts.items()}
 
 
-def _ended_within(everything: Columns, window: Window | None) -> NDArray[np.bool_]:
+def _ended_within(everything: Rows, window: Window | None) -> NDArray[np.bool_]:
     """Workflows of any phase whose end lies in the window; an `unknown` one had no end."""
     if window is None:
         return np.zeros(len(everything), dtype=np.bool_)
-    ended = (everything.outcome == OK) | (everything.outcome == FAILED)
-    chosen: NDArray[np.bool_] = ended & (everything.ended >= window.start) & (everything.ended < window.end)
+    ended_as, ended = outcome(everything), everything["ended"]
+    did_end = (ended_as == OK) | (ended_as == FAILED)
+    chosen: NDArray[np.bool_] = did_end & (ended >= window.start) & (ended < window.end)
     return chosen
 
 
-def _throughput(everything: Columns, window: Window | None) -> Metric:
+def _throughput(everything: Rows, window: Window | None) -> Metric:
     if window is None:
         return Metric(value=None)
-    ok = int(np.sum(_ended_within(everything, window) & (everything.outcome == OK)))
+    ok = int(np.sum(_ended_within(everything, window) & (outcome(everything) == OK)))
     return Metric(value=ok / window.length_s, n=ok)
 
 
@@ -185,11 +189,11 @@ def _agents(tally: LevelTally, use: Mapping[str, Metric]) -> dict[str, dict[str,
     """By agent: its steps' times and waits, and how busy its pool was."""
     table: dict[str, dict[str, Metric]] = {}
     for agent in sorted({*tally.steps, *use}):
-        times = tally.step_times(agent)
-        n = len(times)
+        steps = tally.step_rows(agent)
+        n = len(steps)
         table[agent] = {
-            **percentiles(times[:, 2] - times[:, 1]),
-            **percentiles(times[:, 1] - times[:, 0], prefix="wait_"),
+            **percentiles(steps["ended"] - steps["started"]),
+            **percentiles(steps["started"] - steps["queued"], prefix="wait_"),
             "pool_use": use.get(agent, Metric(value=None)),
             "steps": Metric(value=n, n=n),
             "failed": Metric(value=tally.steps_failed[agent], n=n),

@@ -93,6 +93,17 @@ def quantile_bounds(ordered: Floats, p: float, alpha: float = ALPHA) -> tuple[fl
     )
 
 
+def placed(values: Floats, shares: Iterable[float]) -> Floats:
+    """As `samples`, but only what `quantile` and `quantile_bounds` of these shares look at is where sorting puts it.
+
+    Selecting nine ranks among a million values takes a fifth of the time of sorting them.
+    """
+    known = values[~np.isnan(values)]
+    n = len(known)
+    ranks = {found for share in shares for found in (rank(n, share), *bound_ranks(n, share)) if found}
+    return np.partition(known, sorted(found - 1 for found in ranks)) if n else known
+
+
 def n_for_interval(p: float, alpha: float = ALPHA) -> int:
     """Samples needed before both bounds of a two-sided, equal-tailed interval of the `p` quantile exist.
 

@@ -30,10 +30,22 @@ MEASURE, REJECTED, CENSORED, DEGRADED = 4, 8, 16, 32
 OutcomeText = Literal["ok", "failed", "unknown", "not_started"]
 PhaseText = Literal["warmup", "measure", "drain"]
 CODES: Mapping[OutcomeText, int] = {"ok": OK, "failed": FAILED, "unknown": UNKNOWN, "not_started": NOT_STARTED}
-WORKFLOW_COLUMNS = 7
-STEP_COLUMNS = 3
-_pack_workflow = Struct(f"{WORKFLOW_COLUMNS}d").pack
-_pack_step = Struct(f"{STEP_COLUMNS}d").pack
+
+WORKFLOW_ROW = np.dtype(
+    [
+        *((name, "f8") for name in ("intended", "started", "ended")),  # s from t0; NaN: not known
+        *((name, "f8") for name in ("target_accepted", "target_started", "target_ended")),
+        ("id_hash", "i8"),
+        ("code", "i8"),
+    ]
+)
+STEP_ROW = np.dtype([("queued", "f8"), ("started", "f8"), ("ended", "f8")])
+# Rows are packed into bytearrays as they come: a third of the time that array("d").extend takes.
+_pack_workflow = Struct("6d2q").pack
+_pack_step = Struct("3d").pack
+
+Rows = NDArray[np.void]
+"""Workflows or steps as a structured array of WORKFLOW_ROW or STEP_ROW."""
 
 
 class SeenStep(msgspec.Struct, array_like=True, gc=False):
@@ -69,41 +81,22 @@ class Seen(msgspec.Struct, tag_field="type", tag="observation", gc=False):
     steps: tuple[SeenStep, ...] = ()
 
 
-class Columns:
-    """Rows of workflows, by column: times in s from t0 (NaN: not known) and what the code says."""
+def outcome(rows: Rows) -> NDArray[np.int64]:
+    """OK, FAILED, UNKNOWN or NOT_STARTED of each workflow."""
+    codes: NDArray[np.int64] = rows["code"] & OUTCOME_MASK
+    return codes
 
-    def __init__(self, rows: NDArray[np.float64]) -> None:
-        self._rows = rows
-        self.intended, self.started, self.ended = rows[:, 0], rows[:, 1], rows[:, 2]
-        self.target_accepted, self.target_started, self.target_ended = rows[:, 3], rows[:, 4], rows[:, 5]
-        self._codes = rows[:, 6].astype(np.int64)
-        self.outcome = self._codes & OUTCOME_MASK
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def flagged(self, flag: int) -> NDArray[np.bool_]:
-        """Which rows carry the flag."""
-        chosen: NDArray[np.bool_] = (self._codes & flag) != 0
-        return chosen
-
-    def where(self, chosen: NDArray[np.bool_]) -> Columns:
-        """Only the chosen rows."""
-        return Columns(self._rows[chosen])
-
-    @staticmethod
-    def joined(parts: list[Columns]) -> Columns:
-        """The rows of all parts."""
-        if not parts:
-            return Columns(np.empty((0, WORKFLOW_COLUMNS)))
-        return Columns(np.concatenate([part._rows for part in parts]))
+def flagged(rows: Rows, flag: int) -> NDArray[np.bool_]:
+    """Which workflows carry the flag."""
+    chosen: NDArray[np.bool_] = (rows["code"] & flag) != 0
+    return chosen
 
 
 @dataclass(slots=True)
 class LevelTally:
     """What the journal says of one level."""
 
-    # Packed rows of doubles: a third of the time that array("d").extend takes.
     workflows: defaultdict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))  # by kind
     steps: defaultdict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))  # by agent, of measure
     steps_failed: Counter[str] = field(default_factory=Counter)  # by agent
@@ -114,16 +107,28 @@ class LevelTally:
     checks: list[LoadCheck] = field(default_factory=list)
     open: dict[str, bool] = field(default_factory=dict)  # id -> accepted, of workflows without an end so far
     corrupted: int = 0
-    duplicates: int = 0
     last_at: float = 0.0
 
-    def columns(self, kind: str) -> Columns:
-        """The workflows of one kind."""
-        return Columns(np.frombuffer(self.workflows[kind], dtype=np.float64).reshape(-1, WORKFLOW_COLUMNS))
+    def ended_once(self) -> tuple[dict[str, Rows], int]:
+        """The workflows by kind, each id once, and how many further ends there were.
 
-    def step_times(self, agent: str) -> NDArray[np.float64]:
-        """A row a step of the agent: queued, started, ended, in s from t0."""
-        return np.frombuffer(self.steps.get(agent, b""), dtype=np.float64).reshape(-1, STEP_COLUMNS)
+        Ids are told apart by a 64-bit hash: keeping a million of them would cost a quarter of the whole pass, and
+        two of a million are taken for one in 3e-8 of runs.
+        """
+        kinds = sorted(self.workflows)
+        by_kind = {kind: np.frombuffer(self.workflows[kind], dtype=WORKFLOW_ROW) for kind in kinds}
+        hashes = np.concatenate([rows["id_hash"] for rows in by_kind.values()] or [np.empty(0, dtype=np.int64)])
+        if len(hashes) == len(np.unique(hashes)):
+            return by_kind, 0
+        is_first = np.zeros(len(hashes), dtype=np.bool_)
+        is_first[np.unique(hashes, return_index=True)[1]] = True
+        parts = np.split(is_first, np.cumsum([len(rows) for rows in by_kind.values()])[:-1])
+        firsts = {kind: rows[part] for (kind, rows), part in zip(by_kind.items(), parts, strict=True)}
+        return firsts, int(np.sum(~is_first))
+
+    def step_rows(self, agent: str) -> Rows:
+        """The steps of one agent."""
+        return np.frombuffer(self.steps.get(agent, b""), dtype=STEP_ROW)
 
 
 class Tally:
@@ -132,71 +137,68 @@ class Tally:
     def __init__(self) -> None:
         self.levels: defaultdict[str, LevelTally] = defaultdict(LevelTally)
         self.damage = Damage()
-        self._ended: set[str] = set()
 
     def read(self, path: Path) -> None:
         """Take in every line of the journal."""
         decoder = msgspec.json.Decoder(Seen | Opened | PhaseMark | LoadCheck)
+        levels = self.levels
         for line in read_lines(path, decoder, self.damage):
-            level = self.levels[line.level]
             if isinstance(line, Seen):
-                self._observation(level, line)
+                _add(levels[line.level], line)
             elif isinstance(line, Opened):
-                if line.id not in self._ended:
-                    level.open[line.id] = line.accepted is not None or level.open.get(line.id, False)
-            elif isinstance(line, PhaseMark):
-                level.marks.setdefault(line.phase, line.at)
-                level.last_at = max(level.last_at, line.at)
+                # Written before its end is: a batch holds the ends first, and opens only what is still open.
+                was_accepted = levels[line.level].open.get(line.id, False)
+                levels[line.level].open[line.id] = was_accepted or line.accepted is not None
             else:
-                level.checks.append(line)
+                level = levels[line.level]
                 level.last_at = max(level.last_at, line.at)
+                if isinstance(line, PhaseMark):
+                    level.marks.setdefault(line.phase, line.at)
+                else:
+                    level.checks.append(line)
 
-    def _observation(self, level: LevelTally, seen: Seen) -> None:
-        known = len(self._ended)
-        self._ended.add(seen.id)
-        if len(self._ended) == known:
-            level.duplicates += 1
-            return
-        if level.open:
-            level.open.pop(seen.id, None)
-        if seen.ended > level.last_at:
-            level.last_at = seen.ended
-        code = CODES[seen.outcome]
-        if seen.censored:
-            code |= CENSORED
-        if seen.error_class == "corrupted":
-            level.corrupted += 1
-        if seen.phase == "measure":
-            code |= MEASURE
-            if seen.error_class or seen.rejected or seen.degraded:
-                code |= _note_exceptions(level, seen)
-            rows_of = level.steps
-            for step in seen.steps:
-                rows = rows_of[step.agent]
-                rows += _pack_step(step.queued, step.started, step.ended)
-                if step.outcome != "ok" or step.attempts != 1:
-                    level.steps_failed[step.agent] += step.outcome != "ok"
-                    level.steps_retries[step.agent] += step.attempts - 1
-        rows = level.workflows[seen.kind]
-        rows += _pack_workflow(
-            seen.intended,
-            seen.started,
-            seen.ended,
-            seen.target_accepted,
-            seen.target_started,
-            seen.target_ended,
-            code,
-        )
+
+def _add(level: LevelTally, seen: Seen) -> None:
+    """Take in one arrival; this is most of the time that judging takes."""
+    if level.open:
+        level.open.pop(seen.id, None)
+    ended = seen.ended
+    if ended > level.last_at:
+        level.last_at = ended
+    code = CODES[seen.outcome]
+    if seen.error_class or seen.rejected or seen.degraded or seen.censored:
+        code |= _note_exceptions(level, seen)
+    if seen.phase == "measure":
+        code |= MEASURE
+        rows_of = level.steps
+        for step in seen.steps:
+            rows = rows_of[step.agent]
+            rows += _pack_step(step.queued, step.started, step.ended)
+            if step.outcome != "ok" or step.attempts != 1:
+                level.steps_failed[step.agent] += step.outcome != "ok"
+                level.steps_retries[step.agent] += step.attempts - 1
+    rows = level.workflows[seen.kind]
+    rows += _pack_workflow(
+        seen.intended,
+        seen.started,
+        ended,
+        seen.target_accepted,
+        seen.target_started,
+        seen.target_ended,
+        hash(seen.id),
+        code,
+    )
 
 
 def _note_exceptions(level: LevelTally, seen: Seen) -> int:
-    """Count what was unusual about a workflow of measure; the flags for its row."""
-    flags = 0
-    if seen.error_class:
-        level.errors[seen.error_class] += 1
-    if seen.rejected:
-        flags |= REJECTED
+    """Count what was unusual about a workflow; the flags for its row."""
+    flags = (REJECTED if seen.rejected else 0) | (CENSORED if seen.censored else 0)
+    if seen.error_class == "corrupted":
+        level.corrupted += 1
     if seen.degraded:
         flags |= DEGRADED
+    if seen.phase == "measure":
         level.degraded.update(seen.degraded)
+        if seen.error_class:
+            level.errors[seen.error_class] += 1
     return flags

@@ -19,6 +19,9 @@ TOMBSTONES_KEPT = 10_000
 _WRITES_TO_PURGE_MIN = 1_000
 
 
+_NO_FIELDS: dict[str, bytes] = {}  # shared, as fields are never changed in place
+
+
 class _Document:
     """One document. `fields` is replaced, never changed, so a reader may keep what it was given."""
 
@@ -27,17 +30,16 @@ class _Document:
     def __init__(self, value: bytes) -> None:
         self.version = 0
         self.value = value
-        self.fields: dict[str, bytes] = {}
+        self.fields = _NO_FIELDS
         self.versions: dict[str, int] = {}  # operation id -> the version it made, oldest first
         self.expires_at = math.inf
 
     def written(self, op_id: str) -> WriteResult:
         """Count one more version and remember which operation made it."""
         self.version = version = self.version + 1
-        versions = self.versions
-        versions[op_id] = version
+        self.versions[op_id] = version
         if version > OP_IDS_KEPT:
-            del versions[next(iter(versions))]
+            del self.versions[next(iter(self.versions))]
         return WriteResult(True, version)
 
 
@@ -78,7 +80,8 @@ class MemoryStore:
         """
         document = self._documents.get(key)
         if document is None or document.expires_at <= self._clock():
-            self._bury(key)
+            if document is not None:
+                self._bury(key)
             if if_version or key in self._tombstones:
                 return WriteResult(False, self._tombstones.get(key, 0))
             self._documents[key] = document = _Document(value)

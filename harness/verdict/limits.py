@@ -104,15 +104,15 @@ def _read(document: Mapping[str, Any], known: _Known, limits: dict[KeyPath, Limi
             here: KeyPath = (section, level)
             if level not in known.levels:
                 yield Mistake(here, unknown_name("level", level, known.levels))
-            elif not isinstance(written, Mapping):
+            if not isinstance(written, Mapping):
                 yield Mistake(here, 'must be a table of limits, like success = ">= 80 %"')
-            else:
-                for place, metric, value in _flat(here, written):
-                    limit = _limit(section, level, metric, value, known)
-                    if isinstance(limit, Limit):
-                        limits[place] = limit
-                    else:
-                        yield Mistake(place, limit)
+                continue
+            for place, metric, value in _flat(here, written):
+                limit = _limit(section, level, metric, value, known)
+                if not isinstance(limit, Limit):
+                    yield Mistake(place, limit)
+                elif level in known.levels:
+                    limits[place] = limit
 
 
 def _flat(here: KeyPath, table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[KeyPath, str, Any]]:

@@ -125,7 +125,7 @@ def _validity(level: LevelSummary) -> Iterator[Check]:
     censored = level.metric("censored").value
     if arrivals and censored and censored / arrivals > CENSORED_SHARE_MAX:
         text = (
-            f"{censored:.0f} of {arrivals:.0f} workflows had not ended when the drain was over "
+            f"{censored:.0f} of {_workflows(arrivals)} had not ended when the drain was over "
             f"(at most {CENSORED_SHARE_MAX:.0%} is sound); use a longer drain"
         )
         doubts.append(("censored", text))
@@ -133,7 +133,7 @@ def _validity(level: LevelSummary) -> Iterator[Check]:
     if level.status == "complete" and not level.ended:
         doubts.append(("complete", "the journal does not hold the end of the level; run again"))
     elif level.status not in CUT and missing:
-        doubts.append(("complete", f"{missing:.0f} workflows were sent and the journal has no end of them; run again"))
+        doubts.append(("complete", f"the journal has no end of {_workflows(missing)} that were sent; run again"))
     for name, text in doubts:
         yield Check(
             name=f'validity."{level.level}".{name}',
@@ -152,16 +152,16 @@ def _invariants(level: LevelSummary, unreadable: int) -> Iterator[Check]:
         text = f"level {level.level}: {level.message or 'the target died'}"
         yield _invariant(level, "alive", text, "breached")
     wrong = {
-        "lost": "workflows were accepted and never ended",
-        "duplicates": "workflows ended more than once",
-        "corrupted": "workflows gave a wrong result",
+        "lost": "accepted and never ended",
+        "duplicates": "ended more than once",
+        "corrupted": "ended with a wrong result",
     }
     for metric, meaning in wrong.items():
         measured = level.metric(metric)
         if not measured.value:
             yield _invariant(level, metric, f"level {level.level}: {metric} is 0", "held", measured)
             continue
-        text = f"level {level.level}: {measured.value:.0f} {meaning}"
+        text = f"level {level.level}: {_workflows(measured.value)} {meaning}"
         if metric == "lost" and unreadable:
             text += f", as far as {unreadable} damaged lines let us see; run again"
             yield _invariant(level, metric, text, "unsure", measured)
@@ -185,3 +185,7 @@ def _invariant(
         result=result,
         sentence=sentence,
     )
+
+
+def _workflows(count: float) -> str:
+    return f"{count:.0f} workflow{'' if count == 1 else 's'}"

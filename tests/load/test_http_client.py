@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from harness.observation.observation import LoadCheck, Outcome
+from harness.scenario.scenario import Http, HttpCall, Load, Workflow
+
 HERE = Path(__file__).parent
 POLL = {"every": 0.02, "until": {"/status": ["completed", "failed"]}, "ok": {"/status": "completed"}}
 
@@ -190,9 +193,6 @@ def test_a_reply_without_its_steps_is_corrupted(service: Service) -> None:
 
 def test_an_http_level_is_driven_like_any_other(service: Service, bench: Any) -> None:
     """Through the load process: every submit is one observation."""
-    from harness.observation.observation import Outcome
-    from harness.scenario.scenario import Http, HttpCall, Load, Workflow
-
     http = Http(submit=HttpCall(url=service.url + "/direct?after=0.03", json={"id": "{id}"}), ok={"/status": "ok"})
     load = Load(closed=(5,), warmup=0.0, measure=0.8, drain=5.0)
     driven = bench.drive(load, target="http", http=http, workflow=(Workflow(kind="k"),))
@@ -200,3 +200,21 @@ def test_an_http_level_is_driven_like_any_other(service: Service, bench: Any) ->
     assert sorted(seen.id for seen in driven.observations) == sorted(submit["id"] for submit in truth["submits"])
     assert {seen.outcome for seen in driven.observations} == {Outcome.OK}
     assert truth["connections"] == 5
+
+
+def test_a_generator_that_is_held_up_says_so(service: Service, bench: Any) -> None:
+    """A rule that burns 0.3 s holds every timer of the process: the hub lag of that second shows it."""
+    (bench.folder / "slow_rules.py").write_text(
+        "import time\n"
+        "def slow(value, request):\n"
+        "    end = time.monotonic() + 0.3\n"
+        "    while time.monotonic() < end:\n"
+        "        pass\n"
+    )
+    http = Http(
+        submit=HttpCall(url=service.url + "/direct", json={"id": "{id}"}),
+        expect={"/output": {"python": "slow_rules:slow"}},
+    )
+    load = Load(closed=(2,), warmup=0.0, measure=1.5, drain=5.0)
+    driven = bench.drive(load, target="http", http=http, workflow=(Workflow(kind="k"),))
+    assert max(check.hub_lag_max_s for check in driven.of(LoadCheck)) > 0.1

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.observation.manifest import LevelEnd
 from harness.observation.observation import Outcome
 from harness.report import reporter
+from harness.scenario.scenario import Load
 from harness.verdict.judge import JudgedRun, judge_run
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def passed(run: RunBuilder) -> JudgedRun:
 def failed(run: RunBuilder) -> JudgedRun:
     """Broken limits, a broken promise, an open question, a level cut short, and words that break tables and XML."""
     run.limits = LIMITS + '[limits."25"]\np99 = "< 5 s"\nloop_lag_p99 = "< 1 ms"'
-    run.levels = ("10", "25")
+    run.levels, run.load = ("10", "25"), Load(closed=(10, 25), measure=20.0)
     run.workflows(50, 6.0, steps=(run.step(waited_s=2.0),))
     run.workflows(3, 1.0, outcome=Outcome.FAILED, error_class="odd | <class>\x1b[31m\x00", kind="new\nline")
     run.workflow(None, Outcome.NOT_STARTED, rejected=True, error_class="rejected")
@@ -82,4 +84,5 @@ def failed(run: RunBuilder) -> JudgedRun:
     run.workflow(7.0, level="25")
     run.phases("25", last="drain")
     run.finished = False
+    run.ended.append(LevelEnd(level="", status="harness_failed", message="left behind:\n\x1b]0;pid 7"))
     return judge_run(run.write())

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
+import json
+import subprocess
+import sys
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -159,7 +164,7 @@ def memory_pattern(folder: Path) -> None:
 def cpu_pattern(folder: Path) -> None:
     seen = see("cpu_pattern", folder, warmup_s=0.0, measure_s=6.0)
     starts = [o.intended for o in seen.observations]
-    gaps = {round(b - a, 6) for a, b in zip(starts, starts[1:], strict=False)}
+    gaps = {round(b - a, 6) for a, b in itertools.pairwise(starts)}
     assert max(gaps) == pytest.approx(1 / 6, abs=1e-5)
     assert min(gaps) == pytest.approx(1 / 6, abs=1e-5)
     assert in_flight_peak(seen.observations) <= 25
@@ -249,6 +254,14 @@ def test_a_shipped_scenario_does_what_its_name_says(path: Path, tmp_path: Path) 
     FACTS[path.stem](tmp_path)
 
 
+def test_the_canary_fails_the_command_by_name(tmp_path: Path) -> None:
+    """A harness that cannot fail proves nothing: CI sees exit 1 and the name of exactly that limit."""
+    words = ["run", "canary", "--measure", "2 s", "--warmup", "100 ms", "--json", "--reports", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "harness", *words], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["verdict"]["failed"] == ['limits."10".p50']
+
+
 def test_every_fact_has_its_scenario() -> None:
     """No fact outlives the scenario it is about."""
     assert sorted(FACTS) == [path.stem for path in SCENARIOS]
@@ -256,8 +269,6 @@ def test_every_fact_has_its_scenario() -> None:
 
 def test_every_shipped_level_limits_the_median_and_both_tails() -> None:
     """p50, p95 and p99, of success and failure alike, for our own orchestrator or for all."""
-    import tomllib
-
     for path in SCENARIOS:
         plan = prepare(path, Options(baselines=ROOT / "baselines"), command="")
         assert plan.limits_path is not None, f"{path.stem} has no limits"

@@ -29,7 +29,7 @@ def test_an_arrival_of_which_nothing_is_known_is_read(tmp_path: Path) -> None:
         journal.ended(Observation("a", "simple", "10", Phase.MEASURE, 1, 5.0, Outcome.NOT_STARTED))
     tally = Tally()
     tally.read(path)
-    columns = tally.levels["10"].columns("simple")
+    rows = tally.levels["10"].ended_once()[0]["simple"]
     assert tally.damage.unreadable == 0
-    assert list(columns.intended) == [5.0]
-    assert list(columns.ended) == pytest.approx([float("nan")], nan_ok=True)
+    assert list(rows["intended"]) == [5.0]
+    assert list(rows["ended"]) == pytest.approx([float("nan")], nan_ok=True)
