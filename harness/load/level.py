@@ -82,7 +82,7 @@ class LevelDrive:
         """The next arrival of open load, when it is due; None when there will be no more."""
         assert isinstance(self._arrivals, Dispatcher)
         while (due := self._arrivals.take()) is not None and not self.may_start(due):
-            pass  # `measure` was ended early, before this was due
+            self._changed.set()  # `measure` was ended early, before this was due: one less to wait for
         return due
 
     def one_ended(self) -> None:

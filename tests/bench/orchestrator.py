@@ -22,7 +22,8 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
-from harness.orchestrator.call import Call
+from harness.orchestrator.breaker import BreakerRule, guarded
+from harness.orchestrator.call import AgentFunction, Call
 from harness.orchestrator.embedded import Embedded
 from harness.target.target import Services, StepTuple, WorkflowRequest
 
@@ -73,14 +74,17 @@ def plain(work: Callable[[], Awaitable[None]]) -> Workflow:
     return workflow
 
 
-def engine(work: Callable[[], Awaitable[None]]) -> Workflow:
+def engine(work: Callable[[], Awaitable[None]], *, breakers: bool = False) -> Workflow:
     """The embedded orchestrator, as a host drives it: admitted, then run, with a watch of its own."""
 
     async def perform(call: Call) -> bytes:
         await work()
         return b"done"
 
-    target = Embedded(OPTIONS, agents=dict.fromkeys(AGENTS, perform))
+    agents: dict[str, AgentFunction] = dict.fromkeys(AGENTS, perform)
+    if breakers:
+        agents = {name: guarded(each, name, BreakerRule(), clock=time.monotonic) for name, each in agents.items()}
+    target = Embedded(OPTIONS, agents=agents)
 
     async def workflow() -> object:
         request = WorkflowRequest(f"w{next(IDS)}", "chain", 1, 30.0)
@@ -166,6 +170,8 @@ async def bench_rates(contestants: dict[str, tuple[Workflow, int]], rounds: int,
     mode = "a task a workflow" if own_task else "50 loops"
     over_plain = [ours / theirs for ours, theirs in zip(rates["engine"], rates["plain"], strict=True)]
     lines.append(row(f"engine / plain, workflows/s, no-op agents, {mode}", over_plain, "goal >= 0.35"))
+    over_plain = [ours / theirs for ours, theirs in zip(rates["with breakers"], rates["plain"], strict=True)]
+    lines.append(row(f"engine with breakers / plain, no-op agents, {mode}", over_plain, "goal >= 0.15"))
     if "langgraph" in rates:
         over = [ours / theirs for ours, theirs in zip(rates["engine"], rates["langgraph"], strict=True)]
         lines.append(row(f"engine / LangGraph, workflows/s, no-op agents, {mode}", over, "goal >= 30"))
@@ -185,7 +191,11 @@ async def bench_latency(rounds: int, users: int, work: Callable[[], Awaitable[No
 
 async def bench(rounds: int, with_langgraph: bool) -> None:
     """Everything, printed as it comes."""
-    contestants = {"plain": (plain(no_op), 10_000), "engine": (engine(no_op), 10_000)}
+    contestants = {
+        "plain": (plain(no_op), 10_000),
+        "engine": (engine(no_op), 10_000),
+        "with breakers": (engine(no_op, breakers=True), 5_000),
+    }
     if with_langgraph:
         contestants["langgraph"] = (langgraph(no_op), 300)
     for name, (workflow, _) in contestants.items():

@@ -82,7 +82,9 @@ def test_calls_of_a_workflow_are_alike() -> None:
         means[name] = [statistics.fmean(group) for group in groups]
         within += count / total * statistics.fmean(statistics.variance(group) for group in groups)
     middle = sum(recorded[name] / total * statistics.fmean(each) for name, each in means.items())
-    between = sum(recorded[name] / total * statistics.fmean((x - middle) ** 2 for x in each) for name, each in means.items())
+    between = sum(
+        recorded[name] / total * statistics.fmean((x - middle) ** 2 for x in each) for name, each in means.items()
+    )
     assert math.sqrt(between) == pytest.approx(0.50, abs=0.03)
     assert math.sqrt(within) == pytest.approx(0.33, abs=0.03)
 

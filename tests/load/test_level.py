@@ -120,6 +120,22 @@ def test_an_arrival_without_a_free_user_starts_late_or_is_shed(bench: Any) -> No
     assert all(seen.ended - seen.intended >= 0.2 for seen in ran)
 
 
+def test_an_arrival_due_at_the_very_end_still_starts_when_a_user_is_free(bench: Any) -> None:
+    """2,000 arrivals/s, so that some are due in the last millisecond: with users to spare none is shed."""
+    bench.peer(uvloop=True)
+    driven = bench.drive(Load(open=(2000.0,), arrivals="constant", warmup=0.0, measure=0.5, drain=5.0))
+    assert Counter(seen.outcome for seen in driven.observations) == {Outcome.OK: 1000}
+
+
+def test_without_a_drain_every_arrival_is_observed_all_the_same(bench: Any) -> None:
+    """Shed, censored or ok, but each once: 200 in one burst that is due when all but nothing of `measure` is left."""
+    peer = bench.peer(median_s=0.3)
+    driven = bench.drive(Load(burst=(200,), warmup=0.2, measure=0.001, drain=0.0, in_flight_max=150))
+    assert driven.done.arrivals == len(driven.observations) == 200
+    sent = [seen.id for seen in driven.observations if seen.outcome is not Outcome.NOT_STARTED]
+    assert set(peer.end()["ran"]) <= set(sent)
+
+
 def test_the_pool_of_users_grows_as_arrivals_need_it(bench: Any) -> None:
     """A burst of 150 at once is served at once by 150 users."""
     peer = bench.peer(median_s=0.6, sigma=0.0)

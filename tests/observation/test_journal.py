@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.observation import journal as journal_module
 from harness.observation.journal import Damage, Journal, read_journal
 from harness.observation.observation import JournalLine, LoadCheck, Observation, Opened, Outcome, Phase, PhaseMark
 
@@ -109,16 +108,6 @@ def test_a_damaged_line_takes_no_other_with_it(lines: list[Observation], data: s
     assert damage.torn == 0
     others = lines[:place] + lines[place + 1 :]
     assert [line for index, line in enumerate(found) if damage.unreadable or index != place] == others
-
-
-def test_lines_longer_than_a_block_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks are an optimisation that nobody may notice."""
-    monkeypatch.setattr(journal_module, "BLOCK_BYTES", 10)
-    path = tmp_path / "journal.jsonl"
-    with Journal(path) as journal:
-        for name in "abc":
-            journal.ended(ended(name))
-    assert read(path) == ([ended(name) for name in "abc"], Damage())
 
 
 def test_only_what_is_still_open_at_a_flush_is_written_as_opened(tmp_path: Path) -> None:

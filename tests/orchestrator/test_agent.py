@@ -110,7 +110,9 @@ def test_the_digest_is_what_the_declaration_says() -> None:
 
     async def main() -> None:
         steps = [{"name": "a", "agent": "x"}, {"name": "b", "agent": "y", "needs": ["a"]}]
-        result = await Embedded({"workflow": [{"kind": "job", "steps": steps}]}, clock=clock).run(REQUEST, RecordingWatch())
+        result = await Embedded({"workflow": [{"kind": "job", "steps": steps}]}, clock=clock).run(
+            REQUEST, RecordingWatch()
+        )
         first = blake2b(b"7|w|job|a|x", digest_size=16).hexdigest()
         second = blake2b(f"7|w|job|b|y|{first}".encode(), digest_size=16).hexdigest()
         assert result.digest == blake2b(f"a={first}|b={second}".encode(), digest_size=16).hexdigest()

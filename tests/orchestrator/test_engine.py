@@ -37,7 +37,9 @@ def shaped(shape: str, **options: Any) -> dict[str, Any]:
 REQUEST = WorkflowRequest("w", "job", 7, 30.0)
 
 
-@pytest.mark.parametrize(("shape", "seconds"), [("sequential", 3), ("supervisor", 3), ("enterprise", 5), ("fan-out", 3)])
+@pytest.mark.parametrize(
+    ("shape", "seconds"), [("sequential", 3), ("supervisor", 3), ("enterprise", 5), ("fan-out", 3)]
+)
 def test_a_shape_takes_as_long_as_its_longest_path(shape: str, seconds: int) -> None:
     """Steps of 1 s: side by side where the needs allow it, one after the other where not."""
 
@@ -66,7 +68,9 @@ def test_a_step_starts_when_its_own_needs_are_done_not_a_whole_wave() -> None:
     async def main() -> None:
         agents = {"slow": {"work": {"wait": 5.0}}, "quick": {"work": {"wait": 1.0}}}
         watch = RecordingWatch()
-        await Embedded({"workflow": [{"kind": "job", "steps": steps}], "agent": agents}, clock=clock).run(REQUEST, watch)
+        await Embedded({"workflow": [{"kind": "job", "steps": steps}], "agent": agents}, clock=clock).run(
+            REQUEST, watch
+        )
         queued = {name: at for name, _, at, _, _, _, _, _ in watch.steps}
         assert queued == pytest.approx({"slow": 0.0, "quick": 0.0, "after quick": 1.0, "after both": 5.0})
 

@@ -83,9 +83,7 @@ def test_the_budget_is_shared_by_all_workflows() -> None:
     async def main() -> None:
         target = one_step(failing(1), retry_budget=0.25, retry_wait=0.0)
         total = 200
-        results = await asyncio.gather(
-            *[run(target, f"w{number}") for number in range(total)], return_exceptions=True
-        )
+        results = await asyncio.gather(*[run(target, f"w{number}") for number in range(total)], return_exceptions=True)
         refused = [result for result in results if isinstance(result, TargetError)]
         assert {error.error_class for error in refused} == {"retry_budget"}
         assert total - len(refused) == FLOOR + 0.25 * total

@@ -224,7 +224,10 @@ def test_every_world_keeps_the_invariants_and_replays(seed: int) -> None:
 def test_the_sweep_reaches_every_kind_of_end() -> None:
     """A simulation in which nothing ever went wrong would prove nothing."""
     ends = Counter(
-        end for seed in range(40) for ends in simulate(lambda seed=seed: play(draw_world(seed))).ends.values() for end in ends
+        end
+        for seed in range(40)
+        for ends in simulate(lambda seed=seed: play(draw_world(seed))).ends.values()
+        for end in ends
     )
     assert ends.keys() == {"ok", "rejected", "cancelled"} | EXPECTED_CLASSES
     assert len({simulate(lambda seed=seed: play(draw_world(seed))).fingerprint() for seed in range(10)}) == 10
