@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from harness.errors import RunInvalid
+from harness.observation.json_file import replace_json
 from harness.observation.observation import SCHEMA_VERSION
 
 FILE = "run.json"
@@ -52,10 +52,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     ended: tuple[LevelEnd, ...] = ()
 
     def write(self, run_dir: Path) -> None:
-        """Replace the file at once, so that a reader never sees half of it."""
-        part = run_dir / (FILE + ".part")
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-        os.replace(part, run_dir / FILE)
+        """Write the run's manifest, or replace it."""
+        replace_json(run_dir / FILE, self)
 
 
 def read_manifest(run_dir: Path) -> Manifest:

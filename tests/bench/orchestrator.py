@@ -19,7 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 from harness.orchestrator.breaker import BreakerRule, guarded
@@ -53,12 +53,12 @@ class BenchWatch:
         """A host would take a stamp here."""
 
 
-def plain(work: Callable[[], Awaitable[None]]) -> Workflow:
-    """Three awaits and a dictionary."""
+def plain(seconds: float) -> Workflow:
+    """Three awaits and a dictionary. Every agent here sleeps: for 0 s it only lets the others run."""
 
     def agent(name: str) -> Callable[[dict[str, str]], Awaitable[dict[str, str]]]:
         async def perform(state: dict[str, str]) -> dict[str, str]:
-            await work()
+            await asyncio.sleep(seconds)
             return {name: "done"}
 
         return perform
@@ -74,11 +74,11 @@ def plain(work: Callable[[], Awaitable[None]]) -> Workflow:
     return workflow
 
 
-def engine(work: Callable[[], Awaitable[None]], *, breakers: bool = False) -> Workflow:
+def engine(seconds: float, *, breakers: bool = False) -> Workflow:
     """The embedded orchestrator, as a host drives it: admitted, then run, with a watch of its own."""
 
     async def perform(call: Call) -> bytes:
-        await work()
+        await asyncio.sleep(seconds)
         return b"done"
 
     agents: dict[str, AgentFunction] = dict.fromkeys(AGENTS, perform)
@@ -94,18 +94,18 @@ def engine(work: Callable[[], Awaitable[None]], *, breakers: bool = False) -> Wo
     return workflow
 
 
-def langgraph(work: Callable[[], Awaitable[None]]) -> Workflow:
+def langgraph(seconds: float) -> Workflow:
     """The same chain as a compiled LangGraph, without a checkpointer."""
     from typing import TypedDict
 
     from langgraph.graph import END, START, StateGraph
 
-    State = TypedDict("State", {name: str for name in AGENTS}, total=False)  # type: ignore[misc]
+    State = TypedDict("State", dict.fromkeys(AGENTS, str), total=False)  # type: ignore[misc]
     graph = StateGraph(State)
 
     def node(name: str) -> Callable[[Any], Awaitable[dict[str, str]]]:
         async def perform(state: Any) -> dict[str, str]:
-            await work()
+            await asyncio.sleep(seconds)
             return {name: "done"}
 
         return perform
@@ -113,7 +113,7 @@ def langgraph(work: Callable[[], Awaitable[None]]) -> Workflow:
     chain = (START, *(f"{name}_node" for name in AGENTS), END)
     for name in AGENTS:
         graph.add_node(f"{name}_node", node(name))
-    for before, after in zip(chain, chain[1:], strict=False):
+    for before, after in pairwise(chain):
         graph.add_edge(before, after)
     compiled = graph.compile()
     return lambda: compiled.ainvoke({})
@@ -146,16 +146,6 @@ def row(what: str, ratios: list[float], goal: str) -> str:
     return f"{what:58s} {statistics.median(ratios):8.3f}  [{min(ratios):.3f} .. {max(ratios):.3f}]   {goal}"
 
 
-async def no_op() -> None:
-    """An agent that only lets the others run."""
-    await asyncio.sleep(0)
-
-
-async def ten_ms() -> None:
-    """An agent that waits for something else."""
-    await asyncio.sleep(0.010)
-
-
 async def bench_rates(contestants: dict[str, tuple[Workflow, int]], rounds: int, own_task: bool) -> list[str]:
     """Workflows per second of every contestant over plain's, and over LangGraph's where it takes part."""
     rates: dict[str, list[float]] = {name: [] for name in contestants}
@@ -178,9 +168,9 @@ async def bench_rates(contestants: dict[str, tuple[Workflow, int]], rounds: int,
     return lines
 
 
-async def bench_latency(rounds: int, users: int, work: Callable[[], Awaitable[None]], total: int) -> dict[str, Any]:
+async def bench_latency(rounds: int, users: int, seconds: float, total: int) -> dict[str, Any]:
     """Latency of the engine over plain's at p50 and p99."""
-    contestants = {"plain": plain(work), "engine": engine(work)}
+    contestants = {"plain": plain(seconds), "engine": engine(seconds)}
     ratios: dict[str, list[float]] = {"p50": [], "p99": []}
     for _ in range(rounds):
         found = {name: (await drive(workflow, total, users, False))[1] for name, workflow in contestants.items()}
@@ -192,19 +182,19 @@ async def bench_latency(rounds: int, users: int, work: Callable[[], Awaitable[No
 async def bench(rounds: int, with_langgraph: bool) -> None:
     """Everything, printed as it comes."""
     contestants = {
-        "plain": (plain(no_op), 10_000),
-        "engine": (engine(no_op), 10_000),
-        "with breakers": (engine(no_op, breakers=True), 5_000),
+        "plain": (plain(0), 10_000),
+        "engine": (engine(0), 10_000),
+        "with breakers": (engine(0, breakers=True), 5_000),
     }
     if with_langgraph:
-        contestants["langgraph"] = (langgraph(no_op), 300)
-    for name, (workflow, _) in contestants.items():
+        contestants["langgraph"] = (langgraph(0), 300)
+    for workflow, _ in contestants.values():
         await drive(workflow, 100, users=50, own_task=False)  # warm up
     for own_task in (False, True):
         print(*await bench_rates(contestants, rounds, own_task), sep="\n")
-    alone = await bench_latency(rounds, 1, no_op, 3_000)
+    alone = await bench_latency(rounds, 1, 0, 3_000)
     print(row("engine / plain, p50 of one workflow at a time, no-op agents", alone["p50"], "goal <= 2.5"))
-    tens = await bench_latency(rounds, 50, ten_ms, 1_000)
+    tens = await bench_latency(rounds, 50, 0.010, 1_000)
     print(row("engine / plain, p50, 10 ms agents, 50 concurrent", tens["p50"], "goal <= 1.05"))
     print(row("engine / plain, p99, 10 ms agents, 50 concurrent", tens["p99"], "goal <= 1.10"))
 

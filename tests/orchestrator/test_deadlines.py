@@ -24,7 +24,7 @@ def clock() -> float:
 def options(deadline_s: float, wait_s: float, *, shape: str = "sequential", slots: int = 1000) -> dict[str, Any]:
     """Every step waits `wait_s`; the data agent has the deadline."""
     work = {"work": {"wait": wait_s}}
-    agents = {name: work for name in ("triage", "optimization", "supervisor")}
+    agents = dict.fromkeys(("triage", "optimization", "supervisor"), work)
     return {
         "workflow": [{"kind": "job", "shape": shape}],
         "agent": {**agents, "data": {"deadline": deadline_s, **work}},
