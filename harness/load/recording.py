@@ -110,7 +110,7 @@ class Recorder:
                 cost_usd=reply.cost_usd,
                 # The host's steps are JSON already and go to the file as they are: decoding and encoding them again
                 # would be the dearest part of recording.
-                steps=cast(tuple[StepRecord, ...], reply.steps),
+                steps=cast("tuple[StepRecord, ...]", reply.steps),
             )
         )
         return ended

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+import msgspec
+
 from harness.errors import HarnessError
 from harness.scenario.shapes import Step
 from harness.target.target import WorkflowRequest
@@ -31,19 +33,16 @@ class Held(Protocol):
         """Give it back. Called once."""
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One step of one workflow, as its agent sees it: the same object for all attempts of the step."""
 
-    # Class attributes rather than slots: most calls leave most of them as they are, and are cheaper to make for it.
+    request: WorkflowRequest
+    step: Step
     findings: tuple[bytes, ...] = ()  # of the steps it needs, in declared order
     attempt: int = 0  # from 1 while the agent runs
     llm_wait_s: float = 0.0  # counted up by the agent
     tokens: int = 0  # counted up by the agent
     held: Held | None = None  # set by the agent, released when the step ends
-
-    def __init__(self, request: WorkflowRequest, step: Step) -> None:
-        self.request = request
-        self.step = step
 
 
 AgentFunction = Callable[[Call], Awaitable[bytes]]

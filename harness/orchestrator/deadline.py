@@ -11,25 +11,25 @@ import asyncio
 import math
 from collections.abc import Callable
 
+import msgspec
+
 SWEEP_S = 0.010
 SHORT_S = 0.050
 
 
-class Alarm:
+class Alarm(msgspec.Struct, eq=False):
     """The deadlines of one task: its workflow's, and that of the step it is in. All times are on one clock.
 
     `fired` says that a deadline cancelled the task. `step` names the step whose deadline comes next; None means
     that the workflow's own comes first.
     """
 
+    task: asyncio.Task[object]
+    cancelling: int  # how often it had been cancelled before
+    workflow_due: float
+    due: float
     step: str | None = None
     fired: bool = False
-
-    def __init__(self, task: asyncio.Task[object], workflow_due: float) -> None:
-        self.workflow_due = workflow_due
-        self.due = workflow_due
-        self._task = task
-        self._cancelling = task.cancelling()
 
     def begin_step(self, step: str, now: float, deadline_s: float) -> None:
         """The task works on `step` from now."""
@@ -47,7 +47,7 @@ class Alarm:
 
     def ring_after(self, seconds: float) -> None:
         """Fire then, without waiting for the sweep, if the present deadline is still the one that counts."""
-        self._task.get_loop().call_later(seconds, self._ring, self.due)
+        self.task.get_loop().call_later(seconds, self._ring, self.due)
 
     def _ring(self, due: float) -> None:
         if self.due == due:
@@ -57,14 +57,14 @@ class Alarm:
         """Time is over: cancel the task, once."""
         if not self.fired:
             self.fired = True
-            self._task.cancel()
+            self.task.cancel()
 
     def overran(self) -> bool:
         """To be asked once, in `except CancelledError`: whether the deadline alone is why the task was cancelled.
 
         When somebody cancelled from outside as well, the outside wins, as with `asyncio.timeout`.
         """
-        return self.fired and self._task.uncancel() <= self._cancelling
+        return self.fired and self.task.uncancel() <= self.cancelling
 
 
 class Deadlines:
@@ -83,7 +83,7 @@ class Deadlines:
         """Watch the running task. Whoever entered leaves, in a `finally`."""
         task = asyncio.current_task()
         assert task is not None, "only a task can be cancelled"
-        alarm = Alarm(task, workflow_due)
+        alarm = Alarm(task, task.cancelling(), workflow_due, workflow_due)
         self._alarms[alarm] = None
         if workflow_due - now < SHORT_S:
             alarm.ring_after(workflow_due - now)

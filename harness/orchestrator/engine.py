@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from harness.errors import TargetError, VersionConflict, unknown_name
 from harness.observation.observation import HostUse, Outcome, PoolUse
 from harness.orchestrator.admission import Admission, Ticket
@@ -34,18 +36,16 @@ from harness.target.target import Services, StepTuple, Watch, WorkflowRequest, W
 _OK, _FAILED = Outcome.OK, Outcome.FAILED
 
 
-class _Flow:
+class _Flow(msgspec.Struct, eq=False):
     """One workflow while it runs."""
 
+    request: WorkflowRequest
+    plan: Plan
+    steps: list[StepTuple]
+    zero: float  # the zero of the watch's clock, on the engine's
+    version: int = 1  # of the shared context, once what was sent to it is written
     retries: int = 0
     tokens: int = 0
-
-    def __init__(self, request: WorkflowRequest, plan: Plan, steps: list[StepTuple], zero: float) -> None:
-        self.request = request
-        self.plan = plan
-        self.steps = steps
-        self.zero = zero  # the zero of the watch's clock, on the engine's
-        self.version = 1  # of the shared context, once what was sent to it is written
 
 
 class Engine:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
+import msgspec
+
 from harness.store.store import OP_IDS_KEPT, Expired, Operation, Versioned, Write, WriteResult
 
 TOMBSTONES_KEPT = 10_000
@@ -19,20 +21,14 @@ TOMBSTONES_KEPT = 10_000
 _WRITES_TO_PURGE_MIN = 1_000
 
 
-_NO_FIELDS: dict[str, bytes] = {}  # shared, as fields are never changed in place
-
-
-class _Document:
+class _Document(msgspec.Struct, eq=False):
     """One document. `fields` is replaced, never changed, so a reader may keep what it was given."""
 
-    __slots__ = ("expires_at", "fields", "value", "version", "versions")
-
-    def __init__(self, value: bytes) -> None:
-        self.version = 0
-        self.value = value
-        self.fields = _NO_FIELDS
-        self.versions: dict[str, int] = {}  # operation id -> the version it made, oldest first
-        self.expires_at = math.inf
+    value: bytes
+    version: int = 0
+    fields: dict[str, bytes] = {}
+    versions: dict[str, int] = {}  # operation id -> the version it made, oldest first
+    expires_at: float = math.inf
 
     def written(self, op_id: str) -> WriteResult:
         """Count one more version and remember which operation made it."""

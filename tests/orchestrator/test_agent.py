@@ -58,7 +58,7 @@ def test_a_wait_is_exact_and_not_scaled() -> None:
 
 
 def test_thinking_takes_the_drawn_time_and_is_told_apart() -> None:
-    """Scaled, keyed by seed, workflow, agent, step and attempt; all of it is the step's llm_wait; tokens are counted."""
+    """Scaled, keyed by seed, workflow, agent, step and attempt; all of it is llm_wait; tokens are counted."""
     expected_s = call_s(
         MODELS["haiku-4.5"], seed=3, workflow="w", agent="worker", call="a", attempt=1,
         output_tokens=60, in_flight=0, time_scale=0.5,

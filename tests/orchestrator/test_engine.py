@@ -27,6 +27,7 @@ def clock() -> float:
 
 
 def shaped(shape: str, **options: Any) -> dict[str, Any]:
+    """A workflow of that shape, each step of which waits a second."""
     return {
         "workflow": [{"kind": "job", "shape": shape}],
         "agent": {name: {"work": {"wait": 1.0}} for name in AGENTS},
@@ -207,10 +208,11 @@ def test_documents_of_ended_workflows_go_away() -> None:
 
     async def main() -> None:
         store = MemoryStore(clock=clock)
-        target = Embedded(shaped("sequential"), clock=clock, store=store)
+        agents = {name: {"work": {"wait": 0.1}} for name in AGENTS}
+        target = Embedded(shaped("sequential", agent=agents), clock=clock, store=store)
         most = 0
         for number in range(3000):
-            request = WorkflowRequest(f"w{number}", "job", 1, 2.5 if number % 10 == 0 else 30.0)
+            request = WorkflowRequest(f"w{number}", "job", 1, 0.25 if number % 10 == 0 else 30.0)
             watch = RecordingWatch()
             await asyncio.gather(target.run(request, watch), return_exceptions=True)
             most = max(most, len(store))
