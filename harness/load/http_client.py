@@ -93,17 +93,16 @@ class HttpClient:
             _body(response)
             raise TargetError(f"{rules.method} answered {status}", definite=True, error_class=f"http_{status}")
         if rules.poll is not None:
-            _body(response)
+            submitted = _body(response)
             self._accept(request)
-            return self._poll(rules.poll, request)
+            return self._poll(rules.poll, rules.poll_url.filled(request, submitted), request)
         if rules.events is not None:
             self._accept(request)
             return self._listen(rules.events, response, request)
         return self._ok(rules.judge(_body(response), request))
 
-    def _poll(self, poll: HttpPoll, request: WorkflowRequest) -> Reply:
+    def _poll(self, poll: HttpPoll, url: str, request: WorkflowRequest) -> Reply:
         """Ask until the service says that the workflow is over. A question that fails is asked again."""
-        url = self._rules.poll_url(request)
         while True:
             try:
                 response = self._call("GET", url)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import msgspec
 
@@ -16,6 +18,7 @@ from harness.target.pointer import MISSING, Pointer
 from harness.target.target import WorkflowRequest
 from harness.target.template import json_template, text_template, url_template
 
+_REPLY = re.compile(r"\{reply((?:/[^{}/]*)+)\}")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -34,12 +37,11 @@ class HttpRules:
         self._json = self._compiled("http.submit.json", lambda: json_template(http.submit.json))
         self._has_body = http.submit.json is not None
         self.poll = poll = http.poll
+        self.poll_url = self._compiled("http.poll.url", lambda: PollUrl(poll.url if poll else ""))
         self.events = http.events
-        self.poll_url = url_template("")
         ok: Mapping[str, Any] = http.ok
         until: Mapping[str, tuple[Any, ...]] = {}
         if poll is not None:
-            self.poll_url = self._compiled("http.poll.url", lambda: url_template(poll.url))
             ok, until = poll.ok, poll.until
         self._ok = self._compiled("http.ok" if poll is None else "http.poll.ok", lambda: _pointers(ok))
         self._until = self._compiled("http.poll.until", lambda: _pointers(until))
@@ -62,7 +64,7 @@ class HttpRules:
         """Fill every template once, so that a key missing in an input is found before any load."""
         request = WorkflowRequest("probe", workflow.kind, 1, workflow.deadline, workflow.input)
         self.submit_url(request)
-        self.poll_url(request)
+        self.poll_url.check(request)
         self.headers(request)
         self.body(request)
 
@@ -104,6 +106,37 @@ class HttpRules:
     def step_events(self, data: Sequence[str], started: float) -> tuple[StepRecord, ...]:
         """The steps that came as events, one a step."""
         return () if self._steps is None else self._steps.records([decoded(text) for text in data], started)
+
+
+class PollUrl:
+    """Where to ask for a workflow's end. Besides the placeholders of a request it has `{reply/POINTER}`: what a JSON
+    pointer finds in the answer to the submit, for services that choose the job's id themselves.
+    """
+
+    def __init__(self, text: str) -> None:
+        pieces = _REPLY.split(text)  # texts and pointers by turns
+        self._texts = [url_template(piece) for piece in pieces[::2]]
+        self._pointers = [Pointer(piece) for piece in pieces[1::2]]
+        self.reads_reply = bool(self._pointers)
+
+    def check(self, request: WorkflowRequest) -> None:
+        """Raises UsageError when the request has not what the placeholders ask for."""
+        for text in self._texts:
+            text(request)
+
+    def filled(self, request: WorkflowRequest, submitted: bytes) -> str:
+        """The URL, given the body that answered the submit.
+
+        Raises TargetError(`no_poll_url`), not definite: the service took the job and did not say where to find it.
+        """
+        reply = decoded(submitted) if self.reads_reply else None
+        found = [pointer.find(reply) for pointer in self._pointers]
+        for pointer, value in zip(self._pointers, found, strict=True):
+            if not isinstance(value, str | int) or isinstance(value, bool):
+                message = f"{pointer.text} of the answer to the submit is {shown(value)}, no part of a URL"
+                raise TargetError(message, definite=False, error_class="no_poll_url")
+        texts = [text(request) for text in self._texts]
+        return "".join(text + quote(str(value), safe="") for text, value in zip(texts, [*found, ""], strict=True))
 
 
 class _Steps:

@@ -16,6 +16,7 @@ from harness.errors import TargetError, VersionConflict, unknown_name
 from harness.observation.observation import HostUse, Outcome, PoolUse
 from harness.orchestrator.admission import Admission, Ticket
 from harness.orchestrator.agent import Means
+from harness.orchestrator.breaker import AgentBreaker
 from harness.orchestrator.call import AgentFailed, AgentFunction, Call
 from harness.orchestrator.context import (
     FINISHED_KEPT_S,
@@ -77,8 +78,10 @@ class Engine:
         )
         self._burns = any(work.cpu for _, work in options.works)
         self._pools = {agent: Pool(options.declared(agent).pool, clock=clock) for agent in sorted(options.agents)}
+        rules = {agent: options.declared(agent).breaker for agent in sorted(options.agents)}
+        breakers = {agent: AgentBreaker(agent, rule, clock=clock) for agent, rule in rules.items() if rule}
         self._plans = {
-            workflow.kind: plan(workflow, options, self._pools, self._means, agents or {})
+            workflow.kind: plan(workflow, options, self._pools, self._means, agents or {}, breakers)
             for workflow in options.workflow
         }
 

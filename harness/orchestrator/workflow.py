@@ -8,6 +8,7 @@ from itertools import pairwise
 from operator import itemgetter
 
 from harness.orchestrator.agent import DeclaredAgent, Means
+from harness.orchestrator.breaker import AgentBreaker
 from harness.orchestrator.call import AgentFunction
 from harness.orchestrator.options import Options
 from harness.orchestrator.pool import Pool
@@ -48,12 +49,15 @@ def plan(
     pools: Mapping[str, Pool],
     means: Means,
     agents: Mapping[str, AgentFunction],
+    breakers: Mapping[str, AgentBreaker],
 ) -> Plan:
     """Tie the declared steps to pools and to what is done in them: `agents` by name, else their declared work."""
-    perform = {
-        step.agent: agents.get(step.agent) or DeclaredAgent(options.work(workflow, step.agent), means)
-        for step in workflow.declared_steps
-    }
+
+    def performing(agent: str) -> AgentFunction:
+        perform = agents.get(agent) or DeclaredAgent(options.work(workflow, agent), means)
+        return breakers[agent].around(perform) if agent in breakers else perform
+
+    perform = {agent: performing(agent) for agent in {step.agent for step in workflow.declared_steps}}
     steps = tuple(
         PlannedStep(
             step=step,

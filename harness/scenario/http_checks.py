@@ -19,6 +19,7 @@ from harness.scenario.scenario import Http, HttpCall, HttpEvents, HttpPoll
 POINTER = re.compile(r"(/([^~/]|~[01])*)*")  # RFC 6901
 REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")  # module:function
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")  # of a template, as target/template.py reads one
+_REPLY = re.compile(r"\{reply(/([^~/{}]|~[01])*)+\}")
 _FIELDS = ("id", "kind", "seed", "input")
 
 
@@ -48,7 +49,8 @@ def _check_calls(draft: Draft, http: Http) -> Iterator[Mistake]:
     if submit.json is not None and submit.method == "GET":
         yield Mistake(("http", "submit", "json"), "a GET has no body", reads=(("http", "submit"),))
     if http.poll is not None:
-        yield from _check_url(draft, ("http", "poll", "url"), http.poll.url)
+        # {reply/POINTER} is for this URL alone: only it is filled in after the answer to the submit.
+        yield from _check_url(draft, ("http", "poll", "url"), _REPLY.sub("reply", http.poll.url))
         yield from positive(("http", "poll", "every"), http.poll.every)
     for position, status in enumerate(http.rejected_status):
         if status not in range(300, 600):

@@ -40,6 +40,16 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """A circuit breaker: when it opens, and for how long. Of `interlock-cb`, count-based."""
+
+    failures: Share = 0.5  # of the last `window` attempts; at this share it opens
+    calls_min: int = 10  # attempts before it may open
+    window: int = 100
+    open: Seconds = 10.0  # calls are refused; after it one call probes, and closes or opens it again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """One agent type: a bounded pool that does one kind of work."""
 
@@ -47,6 +57,7 @@ class Agent:
     deadline: Seconds = 30.0  # of one step, all its attempts and its wait for the pool together
     attempts: int = 3  # tries of one step, the first included
     work: Work = field(default_factory=Work)
+    breaker: Breaker | None = None  # shared by all workflows; none when left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +137,10 @@ class HttpCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpPoll:
-    """The end is found by asking a URL. Pointers are JSON pointers (RFC 6901) into the reply."""
+    """The end is found by asking a URL, whose template may also hold `{reply/POINTER}`: a part of the submit's answer.
+
+    Pointers are JSON pointers (RFC 6901).
+    """
 
     url: str
     every: Seconds = 0.1

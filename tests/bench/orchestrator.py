@@ -22,7 +22,6 @@ from collections.abc import Awaitable, Callable
 from itertools import count, pairwise
 from typing import Any
 
-from harness.orchestrator.breaker import BreakerRule, guarded
 from harness.orchestrator.call import AgentFunction, Call
 from harness.orchestrator.embedded import Embedded
 from harness.target.target import Services, StepTuple, WorkflowRequest
@@ -82,9 +81,8 @@ def engine(seconds: float, *, breakers: bool = False) -> Workflow:
         return b"done"
 
     agents: dict[str, AgentFunction] = dict.fromkeys(AGENTS, perform)
-    if breakers:
-        agents = {name: guarded(each, name, BreakerRule(), clock=time.monotonic) for name, each in agents.items()}
-    target = Embedded(OPTIONS, agents=agents)
+    declared = {name: {**OPTIONS["agent"][name], "breaker": {}} for name in AGENTS} if breakers else OPTIONS["agent"]
+    target = Embedded({**OPTIONS, "agent": declared}, agents=agents)
 
     async def workflow() -> object:
         request = WorkflowRequest(f"w{next(IDS)}", "chain", 1, 30.0)

@@ -10,13 +10,15 @@ import time
 
 from harness.observation.resources import SAMPLE_S, TreeWatch
 
-TREE = """
+LEAF = "b = bytearray(40 * 2**20); b[::4096] = b'x' * len(b[::4096]); print(1, flush=True); input()"
+TREE = f"""
 import subprocess, sys
-subs = [subprocess.Popen([sys.executable, "-c", "import sys; b = bytearray(40 * 2**20); b[::4096] = b'x' * len(b[::4096]); \
-print(1, flush=True); sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
-for sub in subs: sub.stdout.readline()
+start = lambda: subprocess.Popen([sys.executable, "-c", {LEAF!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+leaves = [start(), start()]
+for leaf in leaves: leaf.stdout.readline()
 print("ready", flush=True)
 sys.stdin.read()
+for leaf in leaves: leaf.communicate(b"\\n")
 """
 
 

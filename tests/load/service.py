@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 @dataclass
@@ -62,8 +62,11 @@ class Service:
             case ["jobs"]:
                 self.ready_at[asked["id"]] = time.monotonic() + after_s
                 reply(writer, 202, {"id": asked["id"]})
+            case ["tickets"]:
+                self.ready_at["4711/x"] = time.monotonic()
+                reply(writer, 202, {"ticket": [{"number": "4711/x"}]})
             case ["jobs", name]:
-                return self.poll(name, writer)
+                return self.poll(unquote(name), writer)
             case ["flaky", name]:
                 self.restarts_left -= 1
                 if self.restarts_left >= 0:

@@ -88,6 +88,19 @@ def test_the_end_can_be_found_by_polling(service: Service) -> None:
     assert truth["polls"]["w0"] >= 3
 
 
+def test_the_service_may_choose_the_id_that_is_polled(service: Service) -> None:
+    """A pointer into the answer to the submit is part of the poll's URL."""
+    [reply] = service.ask("/tickets", poll={**POLL, "url": service.url + "/jobs/{reply/ticket/0/number}"})
+    assert reply["outcome"] == Outcome.OK
+    assert list(service.end()["polls"]) == ["4711/x"]
+
+
+def test_an_answer_without_the_id_to_poll_is_unknown(service: Service) -> None:
+    """The service took the job: it may well be done, only nobody can ask."""
+    [reply] = service.ask("/jobs", poll={**POLL, "url": service.url + "/jobs/{reply/ticket}"})
+    assert (reply["outcome"], reply["error_class"]) == (Outcome.UNKNOWN, "no_poll_url")
+
+
 def test_a_poll_that_fails_is_asked_again(service: Service) -> None:
     """Two cut connections in a row are the network's trouble, not the workflow's."""
     [reply] = service.ask("/jobs", poll={**POLL, "url": service.url + "/flaky/{id}"})

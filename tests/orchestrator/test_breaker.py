@@ -8,12 +8,11 @@ import pytest
 from virtual_time import RecordingWatch, simulate
 
 from harness.errors import TargetError
-from harness.orchestrator.breaker import BreakerRule, guarded
 from harness.orchestrator.call import AgentFailed, AgentFunction, Call
 from harness.orchestrator.embedded import Embedded
 from harness.target.target import WorkflowRequest
 
-RULE = BreakerRule(failures=0.5, calls_min=4, window=10, open_s=5.0)
+RULE = {"failures": 0.5, "calls_min": 4, "window": 10, "open": 5.0}
 
 
 def clock() -> float:
@@ -25,10 +24,10 @@ def behind_breaker(agent: AgentFunction) -> Embedded:
     return Embedded(
         {
             "workflow": [{"kind": "job", "steps": [{"name": "a", "agent": "x"}]}],
-            "agent": {"x": {"attempts": 1, "deadline": 1.0}},
+            "agent": {"x": {"attempts": 1, "deadline": 1.0, "breaker": RULE}},
         },
         clock=clock,
-        agents={"x": guarded(agent, "x", RULE, clock=clock)},
+        agents={"x": agent},
     )
 
 

@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.scenario.checks import Draft, Known
 from harness.scenario.http_checks import check_http
 from harness.scenario.mistakes import Mistake
-from harness.scenario.scenario import Http, HttpCall, Load, Scenario, Workflow
+from harness.scenario.scenario import Http, HttpCall, HttpPoll, Load, Scenario, Workflow
 from harness.target.target import WorkflowRequest
 from harness.target.template import json_template
 
@@ -20,7 +20,7 @@ INPUT = {"text": "Why?", "a.b": 1}
 URL = "http://127.0.0.1:8000/"
 
 
-def mistakes(call: HttpCall) -> list[Mistake]:
+def mistakes(call: HttpCall, poll: HttpPoll | None = None) -> list[Mistake]:
     """What the checks say about a black box that is submitted to by `call`."""
     scenario = Scenario(
         name="x",
@@ -28,7 +28,7 @@ def mistakes(call: HttpCall) -> list[Mistake]:
         target="http",
         load=Load(closed=(1,)),
         workflow=(Workflow(kind="question", input=INPUT),),
-        http=Http(submit=call),
+        http=Http(submit=call, poll=poll),
     )
     known = Known(targets={"http"}, models=())
     return list(check_http(Draft(scenario=scenario, written={}, stem="x", known=known, allow_remote=False)))
@@ -82,3 +82,20 @@ def test_a_get_has_no_body() -> None:
     """A body that no server reads is a mistake."""
     (mistake,) = mistakes(HttpCall(url=URL, method="GET", json={"a": 1}))
     assert mistake.path == ("http", "submit", "json")
+
+
+@pytest.mark.parametrize(
+    ("url", "sound"),
+    [
+        ("{reply/id}", True),
+        ("{reply/job/0/id}/{id}", True),
+        ("{reply}", False),
+        ("{reply/a~2}", False),
+        ("{replies/id}", False),
+    ],
+)
+def test_only_the_poll_url_may_read_the_answer_to_the_submit(url: str, sound: bool) -> None:
+    """Nothing else is filled in after it."""
+    poll = HttpPoll(url=URL + url, until={"/status": ("done",)}, ok={"/status": "done"})
+    assert (mistakes(HttpCall(url=URL), poll=poll) == []) == sound
+    assert mistakes(HttpCall(url=URL + url)) != []
