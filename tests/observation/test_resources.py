@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -84,7 +85,7 @@ def test_the_sampler_writes_lines_on_the_runs_clock(tmp_path: Path) -> None:
     sampler.stop()
     samples = [msgspec.json.decode(line, type=ResourceSample) for line in path.read_bytes().splitlines()]
     assert samples
-    assert all(0 <= a.at <= b.at for a, b in zip(samples, samples[1:], strict=False))
+    assert all(0 <= a.at <= b.at for a, b in itertools.pairwise(samples))
     assert samples[0].level == "10"
     assert samples[0].target is not None
     assert samples[0].target.rss_bytes > 2**20
