@@ -90,13 +90,10 @@ class Child:
                 self._process.wait()
         self.stdout.close()
 
-    def last_words(self, lines: int = 8) -> str:
-        """The end of what it wrote to its log, for an error message."""
-        try:
-            text = self.log.read_text(errors="replace").rstrip()
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
+    def with_last_words(self, what: str, lines: int = 8) -> str:
+        """An error message, with the end of what the process wrote to its log, if it wrote any."""
+        text = self.log.read_text(errors="replace").rstrip()
+        return "\n".join([f"{what}:" if text else what, *text.splitlines()[-lines:]])
 
 
 class Children:
@@ -159,7 +156,11 @@ class Children:
         with self._guardian.stdout as words:
             report = words.read()
         self._guardian.wait()
-        self.leftovers = tuple(json.loads(report)["ended"]) if report else ("the guardian died",)
+        self.leftovers = (
+            tuple(json.loads(report)["ended"])
+            if report
+            else ("the guardian itself, which had died before it could look",)
+        )
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {RUN_ID_VARIABLE: self._run_id, "PYTHONUNBUFFERED": "1"}
@@ -184,8 +185,8 @@ def expect_line(child: Child, timeout_s: float) -> bytes:
         return line
     if ready:
         code = child.wait(5.0)
-        raise HarnessError(f"{child.name} ended (exit {code}) before it was ready:\n{child.last_words()}")
-    raise HarnessError(f"{child.name} was not ready after {timeout_s:g} s:\n{child.last_words()}")
+        raise HarnessError(child.with_last_words(f"{child.name} ended (exit {code}) before it was ready"))
+    raise HarnessError(child.with_last_words(f"{child.name} was not ready after {timeout_s:g} s"))
 
 
 def tree(root: psutil.Process) -> Sequence[psutil.Process]:

@@ -1,44 +1,28 @@
-"""The commands. The only place that prints and that decides an exit code; everything heavy is imported late."""
+"""The `harness` command: runs the commands of `commands.py` and turns every way they can end into an exit code."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import shlex
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+import traceback
+from typing import NoReturn
 
 import click
 
-from harness import __version__
+from harness.commands import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, commands, forget_stdout
 from harness.errors import HarnessError, RunInvalid, TargetUnavailable, UsageError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from harness.run import Options, Plan
-    from harness.stage import Interrupt
-    from harness.verdict.judge import JudgedRun
-
-EXIT_USAGE = 2
-EXIT_UNAVAILABLE = 3
-EXIT_HARNESS = 4
-EXIT_INTERRUPTED = 130
-SCENARIOS = Path("scenarios")
-
-EXIT_CODES = """Exit codes: 0 pass or improved · 1 failed or regressed · 2 usage error, nothing started ·
-3 inconclusive, or nothing measured · 4 the harness itself failed or was cut short · 130 interrupted."""
 
 
 def main() -> NoReturn:
     """The `harness` command."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - the shell closed it; what we say goes nowhere
     try:
-        # Without its standalone mode click returns the code that a command left with.
-        code = commands(standalone_mode=False, prog_name="harness")
+        # Not `commands()`: click would answer a closed pipe with an exit code of its own.
+        with commands.make_context("harness", sys.argv[1:]) as context:
+            code = commands.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        code = done.exit_code
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_USAGE)
@@ -56,244 +40,17 @@ def main() -> NoReturn:
         click.echo("harness: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of our output left, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_HARNESS)
+        forget_stdout()
+        code = EXIT_HARNESS
+    except OSError as error:
+        forget_stdout()
+        click.echo(f"harness: {error.strerror}: {error.filename or 'standard output'}", err=True)
+        code = EXIT_HARNESS
+    except Exception:  # noqa: BLE001 - a bug of ours must not look like the target's failure, which is 1
+        traceback.print_exc()
+        click.echo("harness: this is a bug of the harness; the lines above say where", err=True)
+        code = EXIT_HARNESS
     sys.exit(code or 0)
-
-
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="harness")
-def commands() -> None:
-    """Load and resilience tests for multi-agent workflow orchestrators."""
-
-
-class _Unit(click.ParamType[float]):
-    """An option written with a unit, like "5 s"."""
-
-    def __init__(self, kind: Any) -> None:
-        self.name = kind
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        from harness.scenario.units import parse
-
-        try:
-            return parse(value, self._kind)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
-@commands.command()
-@click.argument("scenario", nargs=-1, required=True)
-@click.option("--level", "levels", multiple=True, metavar="LABEL", help="Only this level; may be repeated.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the scenario's seed.")
-@click.option("--time-scale", type=click.FloatRange(0.0, min_open=True), help="Instead of the scenario's time_scale.")
-@click.option("--warmup", type=_Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "1 s".')
-@click.option("--measure", type=_Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
-@click.option("--baselines", type=_FOLDER, default=Path("baselines"), show_default=True)
-@click.option("--reports", type=_FOLDER, default=Path("reports"), show_default=True)
-@click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
-@click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
-@click.option("--quiet", is_flag=True, help="No progress on standard error.")
-def run(
-    scenario: tuple[str, ...],
-    levels: tuple[str, ...],
-    seed: int | None,
-    time_scale: float | None,
-    warmup: float | None,
-    measure: float | None,
-    baselines: Path,
-    reports: Path,
-    allow_remote: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Run scenarios (files, folders, or names in scenarios/) and judge them."""
-    from harness.run import Options
-
-    options = Options(
-        levels=levels,
-        seed=seed,
-        time_scale=time_scale,
-        warmup_s=warmup,
-        measure_s=measure,
-        allow_remote=allow_remote,
-        baselines=baselines,
-        reports=reports,
-    )
-    plans = _prepare_all(scenario, options)
-    codes = [_run_one(plan, as_json=as_json, quiet=quiet) for plan in plans]
-    raise click.exceptions.Exit(_worst(codes))
-
-
-def _prepare_all(names: Sequence[str], options: Options) -> list[Plan]:
-    """A plan for every scenario named. Raises UsageError with the mistakes of all of them."""
-    from harness.run import prepare, scenario_files
-
-    plans: list[Plan] = []
-    mistakes: list[str] = []
-    for path in scenario_files(names, SCENARIOS):
-        try:
-            plans.append(prepare(path, options, command=shlex.join(["harness", "run", _shown(path), *options.words()])))
-        except UsageError as error:
-            mistakes.extend(error.mistakes)
-    if mistakes:
-        raise UsageError(mistakes)
-    return plans
-
-
-def _run_one(plan: Plan, *, as_json: bool, quiet: bool) -> int:
-    """Execute, judge and report one plan; its exit code."""
-    from harness.report.live import LiveProgress
-    from harness.run import execute
-    from harness.stage import Interrupt
-    from harness.verdict.judge import judge_run
-
-    errors = _console(stderr=True, quiet=quiet)
-    errors.print(f"{plan.scenario.name} · seed {plan.scenario.seed}", highlight=False)
-    interrupt = Interrupt()
-    with _signals(interrupt, errors), LiveProgress(errors) as progress:
-        run_dir = execute(plan, progress, interrupt)
-    judged = judge_run(run_dir)
-    _write_reports(judged, run_dir)
-    if as_json:
-        _report(judged, "json", sys.stdout)
-    else:
-        _report(judged, "console", sys.stdout)
-        click.echo(f"\nreports: {_shown(run_dir)}")
-    return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.verdict.exit_code
-
-
-def _write_reports(judged: JudgedRun, run_dir: Path) -> None:
-    for name, file in (("markdown", "report.md"), ("junit", "junit.xml"), ("json", "report.json")):
-        with (run_dir / file).open("w", encoding="utf-8") as out:
-            _report(judged, name, out)
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with open(summary, "a", encoding="utf-8") as out:
-            _report(judged, "markdown", out)
-
-
-def _report(judged: JudgedRun, name: str, out: Any) -> None:
-    from harness.report import reporter
-
-    reporter(name).write(judged, out)
-
-
-@contextlib.contextmanager
-def _signals(interrupt: Interrupt, console: Console) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) ends the run in order; a second one ends it at once."""
-
-    def asked(signum: int, frame: object) -> None:
-        if interrupt.asked.is_set():
-            raise KeyboardInterrupt
-        interrupt.asked.set()
-        console.print("interrupted: ending in order, nothing is lost; once more to stop at once", soft_wrap=True)
-
-    before = {signum: signal.signal(signum, asked) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, action in before.items():
-            signal.signal(signum, action)
-
-
-@commands.command()
-@click.argument("run_dir", metavar="RUN", type=_FOLDER)
-@click.option("--against", type=_EXISTING_FOLDER, help="Judge by the limits in this folder instead.")
-@click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
-def judge(run_dir: Path, against: Path | None, as_json: bool) -> None:
-    """Judge a run again from its files, by the limits it was run with."""
-    from harness.verdict.judge import judge_run
-
-    judged = judge_run(run_dir, against=against)
-    _report(judged, "json" if as_json else "console", sys.stdout)
-    raise click.exceptions.Exit(judged.verdict.exit_code)
-
-
-@commands.command()
-@click.argument("run_dir", metavar="RUN", type=_FOLDER)
-@click.option("--format", "name", default="console", show_default=True, help="console, markdown, json or junit.")
-def report(run_dir: Path, name: str) -> None:
-    """Print a run's report."""
-    from harness.report import reporter
-    from harness.verdict.judge import judge_run
-
-    chosen = reporter(name)  # an unknown format is said before the run is read
-    chosen.write(judge_run(run_dir), sys.stdout)
-
-
-@commands.command()
-@click.argument("folder", type=_FOLDER, default=SCENARIOS)
-def scenarios(folder: Path) -> None:
-    """List the scenarios of a folder, a line each."""
-    from harness.scenario.loading import list_scenarios
-
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder; name the one that holds your scenarios")
-    found = list_scenarios(folder)
-    width = max((len(name) for _, name, _ in found), default=0)
-    for _, name, description in found:
-        click.echo(f"{name:{width}}  {description}")
-
-
-@commands.command()
-@click.argument("scenario", nargs=-1, required=True)
-@click.option("--baselines", type=_FOLDER, default=Path("baselines"), show_default=True)
-@click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
-def check(scenario: tuple[str, ...], baselines: Path, allow_remote: bool) -> None:
-    """Check scenarios and their limits completely; start nothing."""
-    from harness.run import Options
-
-    for plan in _prepare_all(scenario, Options(allow_remote=allow_remote, baselines=baselines)):
-        click.echo(f"{_shown(plan.scenario_path)}: ok")
-
-
-@commands.command()
-def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors."""
-    from harness.scenario.loading import scenario_schema
-
-    click.echo(json.dumps(scenario_schema(), indent=2))
-
-
-@commands.command()
-@click.argument("scenario")
-@click.option("--level", "levels", multiple=True, metavar="LABEL", help="The level whose deadlines and ids are used.")
-@click.option("--reports", type=_FOLDER, default=Path("reports"), show_default=True)
-@click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
-def serve(scenario: str, levels: tuple[str, ...], reports: Path, allow_remote: bool) -> None:
-    """Start a scenario's target and print the line that a hand-started locust reads; Ctrl-C ends it."""
-    from harness.run import Options, serving
-    from harness.stage import Interrupt
-
-    [plan] = _prepare_all([scenario], Options(levels=levels, reports=reports, allow_remote=allow_remote))
-    interrupt = Interrupt()
-    with _signals(interrupt, _console(stderr=True)), serving(plan) as line:
-        click.echo(line)
-        interrupt.asked.wait()
-
-
-def _shown(path: Path) -> str:
-    """The path as a person here would write it."""
-    with contextlib.suppress(ValueError):
-        return str(path.resolve().relative_to(Path.cwd()))
-    return str(path)
-
-
-def _worst(codes: Sequence[int]) -> int:
-    """4 > 1 > 3 > 0; an interruption is above all."""
-    return max(codes, key=(0, 3, 1, 2, 4, EXIT_INTERRUPTED).index)
-
-
-def _console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, quiet=quiet)
 
 
 if __name__ == "__main__":

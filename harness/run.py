@@ -5,29 +5,25 @@ The only place that wires the stages together. It prints nothing and decides no 
 
 from __future__ import annotations
 
-import os
-import platform
 import secrets
 import shlex
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-import psutil
 
 from harness.child import Children
 from harness.errors import HarnessError, TargetUnavailable, UsageError
-from harness.observation.manifest import LevelEnd, Machine, Manifest
+from harness.observation.machine import this_machine
+from harness.observation.manifest import LevelEnd, Manifest
 from harness.scenario.scenario import Level, Scenario
 from harness.stage import Interrupt, Listener, Stage
 from harness.target import TARGETS
@@ -47,7 +43,7 @@ class Options:
     warmup_s: float | None = None
     measure_s: float | None = None
     allow_remote: bool = False
-    baselines: Path = Path("baselines")
+    baselines: Path | None = None  # beside the scenario's folder, or in the current one
     reports: Path = Path("reports")
 
     def words(self) -> list[str]:
@@ -82,7 +78,10 @@ def scenario_files(names: Sequence[str], folder: Path) -> list[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            files.extend(sorted(path.glob("*.toml")))
+            found = sorted(path.glob("*.toml"))
+            if not found:
+                raise UsageError(f"{path}: no scenario (*.toml) in this folder")
+            files.extend(found)
         elif path.suffix != ".toml" and not path.exists() and path.name == name:
             files.append(folder / f"{name}.toml")
         else:
@@ -103,8 +102,8 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
                 if label not in levels]  # fmt: skip
     if mistakes:
         raise UsageError(mistakes)
-    limits_path = options.baselines / f"{scenario.name}.toml"
-    if limits_path.exists():
+    limits_path = _find_limits(path, scenario.name, options.baselines)
+    if limits_path is not None:
         load_limits(
             limits_path,
             levels=list(levels),
@@ -115,11 +114,24 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
     return Plan(
         scenario=scenario,
         scenario_path=path.resolve(),
-        limits_path=limits_path if limits_path.exists() else None,
+        limits_path=limits_path,
         levels=tuple(levels[label] for label in (options.levels or levels)),
         reports=options.reports,
         command=command,
     )
+
+
+def _find_limits(scenario_path: Path, name: str, baselines: Path | None) -> Path | None:
+    """The scenario's limits file: in the folder that was named, where it must be; else in the nearest `baselines`."""
+    if baselines is not None:
+        if not (baselines / f"{name}.toml").is_file():
+            raise UsageError(f"{baselines}: has no {name}.toml with the limits of {scenario_path}")
+        return baselines / f"{name}.toml"
+    here = scenario_path.resolve().parent
+    for folder in (here, here.parent, here.parent.parent, Path.cwd()):
+        if (folder / "baselines" / f"{name}.toml").is_file():
+            return folder / "baselines" / f"{name}.toml"
+    return None
 
 
 def _with(scenario: Scenario, options: Options) -> Scenario:
@@ -141,7 +153,8 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
     """Run every level of the plan, each against a fresh target, and return the run's folder.
 
     Whatever happens, what was measured is in the folder and nothing that was started is left. Raises
-    TargetUnavailable when the target cannot be had at all, UsageError when its host says it does not exist.
+    TargetUnavailable when nothing answers at a black box's address, UsageError when a target's host says that there
+    is no such target, HarnessError when the run's folder cannot be written.
     """
     if plan.scenario.http is not None:
         _check_reachable(plan.scenario.http.submit.url)
@@ -163,7 +176,10 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
                     children=children,
                     socket=sockets / f"{index}.sock",
                 )
-                end = stage.run(listener, interrupt, index)
+                try:
+                    end = stage.run(listener, interrupt, index)
+                except TargetUnavailable as error:
+                    end = LevelEnd(level=level.label, status="target_unavailable", message=str(error))
                 ended.append(end)
                 msgspec.structs.replace(manifest, ended=tuple(ended)).write(run_dir)
                 listener.level_ended(end)
@@ -171,9 +187,21 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
                     break
         if children.leftovers and all(end.status == "complete" for end in ended):
             ended.append(LevelEnd(level="", status="harness_failed", message=_left(children.leftovers)))
-    finally:
-        msgspec.structs.replace(manifest, ended=tuple(ended), finished=True).write(run_dir)
+    except UsageError:
+        shutil.rmtree(run_dir)  # its host says that there is no such target: nothing was started
+        raise
+    except OSError as error:
+        raise HarnessError(f"cannot write into the run's folder {run_dir}: {error.strerror}") from error
+    _finish(manifest, ended, run_dir)
     return run_dir
+
+
+def _finish(manifest: Manifest, ended: Sequence[LevelEnd], run_dir: Path) -> None:
+    """The manifest's last words. On a full disk the run stays marked as unfinished, which it then is."""
+    try:
+        msgspec.structs.replace(manifest, ended=tuple(ended), finished=True).write(run_dir)
+    except OSError as error:
+        raise HarnessError(f"cannot write the end of {run_dir}: {error.strerror}; make room and run again") from error
 
 
 def _check_reachable(url: str) -> None:
@@ -187,7 +215,7 @@ def _check_reachable(url: str) -> None:
 
 
 def _left(leftovers: Sequence[str]) -> str:
-    return "processes were left behind and had to be ended by the guardian: " + "; ".join(leftovers)
+    return "processes were left behind, by the target or by us, and had to be ended: " + "; ".join(leftovers)
 
 
 def _open_run(plan: Plan) -> tuple[Path, Manifest]:
@@ -211,7 +239,7 @@ def _open_run(plan: Plan) -> tuple[Path, Manifest]:
             started_at=started_at.isoformat(timespec="seconds"),
             command=plan.command,
             levels=tuple(level.label for level in plan.levels),
-            machine=_machine(),
+            machine=this_machine(),
             t0=time.monotonic(),
         )
         manifest.write(run_dir)
@@ -224,26 +252,6 @@ def _short_folder() -> str:
     """A folder for Unix sockets, whose paths must be short; the usual temporary folder may be deep."""
     usual = tempfile.gettempdir()
     return usual if len(usual) + 30 < SOCKET_PATH_MAX else "/tmp"
-
-
-def _machine() -> Machine:
-    packages = ("orchestration-harness", "locust", "gevent", "uvloop", "msgspec", "psutil", "numpy")
-    return Machine(
-        system=f"{platform.system()} {platform.release()}",
-        cpu=_cpu_model(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1),
-        memory_bytes=psutil.virtual_memory().total,
-        python=platform.python_version(),
-        versions={name: version(name) for name in packages},
-    )
-
-
-def _cpu_model() -> str:
-    if sys.platform.startswith("linux"):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -90,7 +90,8 @@ def watched_pid(scenario: Scenario) -> int | None:
         return None
     pid = find_process(pid=watch.pid, port=watch.port, command=watch.command)
     if pid is None:
-        raise TargetUnavailable(f"[watch] names a process that is not running: {watch}")
+        named = [f"{key} {value}" for key, value in asdict(watch).items() if value is not None]
+        raise TargetUnavailable(f"[watch] names a process that is not running: {', '.join(named)}")
     return pid
 
 
@@ -180,7 +181,7 @@ class Stage:
             if not line:
                 code = load.wait(5.0)
                 return cut or self._end(
-                    "harness_failed", f"the load process ended (exit {code}) before it was done:\n{load.last_words()}"
+                    "harness_failed", load.with_last_words(f"the load process ended (exit {code}) before it was done")
                 )
             report = decode(line)
             listener.report(self.level.label, report, sampler.latest)
@@ -196,9 +197,8 @@ class Stage:
         if sampler.error is not None:
             return self._end("harness_failed", f"resources.jsonl cannot be written: {sampler.error.strerror}")
         if host is not None and (code := host.returncode()) is not None:
-            return self._end(
-                "target_died", f"the target's process ended (exit {code}) during the level:\n{host.last_words()}"
-            )
+            what = f"the target's process ended (exit {code}) during the level"
+            return self._end("target_died", host.with_last_words(what))
         return None
 
     def _end(self, status: LevelStatus, message: str = "") -> LevelEnd:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "harness"
 GROUPS = ("data", "system", "drive", "judge", "edge")
 GROUP_OF = {
-    "cli": "edge", "__main__": "edge", "run": "edge", "stage": "edge", "report": "edge",
+    "cli": "edge", "commands": "edge", "__main__": "edge", "run": "edge", "stage": "edge", "report": "edge",
     "verdict": "judge", "statistics": "judge",
     "load": "drive", "fault": "drive",
     "orchestrator": "system", "target": "system", "store": "system", "service": "system", "llm": "system",
@@ -91,7 +91,7 @@ def test_only_the_load_process_knows_locust() -> None:
 def test_help_imports_nothing_heavy() -> None:
     """`harness --help` answers before anything but click is loaded."""
     program = (
-        "import sys\nfrom harness.cli import commands\n"
+        "import sys\nfrom harness.commands import commands\n"
         "try: commands(['--help'])\nexcept SystemExit: pass\n"
         "heavy = {'gevent', 'locust', 'numpy', 'pydantic', 'msgspec', 'psutil', 'rich', 'uvloop', 'asyncio'}\n"
         "heavy &= set(sys.modules)\n"

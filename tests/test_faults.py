@@ -42,6 +42,12 @@ work = { wait = "50 ms" }
 [agent.optimization]
 work = { wait = "50 ms" }
 """
+LIMITS = """
+[limits."5"]
+success = ">= 50 %"
+[limits."6"]
+success = ">= 50 %"
+"""
 FLOWS = """
 async def answers(request, watch):
     return {"id": request.id}
@@ -63,6 +69,8 @@ class House:
     def scenario(self, name: str, *, target: str = "embedded", more: str = EMBEDDED, measure: str = "1 s") -> str:
         path = self.folder / "scenarios" / f"{name}.toml"
         path.write_text(SCENARIO.format(name=name, target=target, more=more, measure=measure))
+        (self.folder / "baselines").mkdir(exist_ok=True)
+        (self.folder / "baselines" / f"{name}.toml").write_text(LIMITS)
         return f"scenarios/{name}.toml"
 
     def start(self, *words: str, preexec: Callable[[], None] | None = None) -> subprocess.Popen[str]:
@@ -180,9 +188,9 @@ def test_an_unreachable_http_target_is_nothing_measured(house: House) -> None:
 )
 def test_a_python_target_that_cannot_be_served(house: House, target: str, expected: int, words: str) -> None:
     """What does not exist is a usage error; what does not start was not measured."""
-    code, _, err = house.run("run", house.scenario("mine", target=target, more=""))
+    code, out, err = house.run("run", house.scenario("mine", target=target, more=""))
     assert code == expected, err
-    assert words in err
+    assert words in out + err
 
 
 def test_a_host_that_dies_mid_run_fails_the_run_and_loses_nothing(house: House) -> None:
@@ -303,3 +311,87 @@ def test_a_folder_that_is_no_run_is_refused(house: House) -> None:
     code, _, err = house.run("judge", str(house.folder))
     assert code == 3
     assert "run.json" in err
+
+
+def test_a_run_without_limits_is_no_pass(house: House) -> None:
+    """There was nothing to hold it against; the way out is named."""
+    path = house.scenario("unlimited")
+    (house.folder / "baselines" / "unlimited.toml").unlink()
+    assert "no limits" in house.run("check", path)[1]
+    code, out, _ = house.run("run", path, "--level", "5")
+    assert code == 3
+    assert "baselines/unlimited.toml" in out
+
+
+def test_limits_are_found_beside_the_scenarios_from_any_directory(house: House) -> None:
+    """A wrong directory must not make a failing run pass."""
+    path = house.folder / house.scenario("anywhere")
+    (house.folder / "baselines" / "anywhere.toml").write_text(LIMITS.replace(">= 50 %", "< 50 %"))
+    elsewhere = house.folder / "elsewhere"
+    elsewhere.mkdir()
+    reports = str(house.folder / "reports")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(path), "--level", "5", "--reports", reports],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert 'limits."5".success' in done.stdout
+
+
+def test_a_named_baselines_folder_must_hold_the_limits(house: House) -> None:
+    """A typo is said; it does not turn the limits off."""
+    path = house.scenario("typo")
+    assert house.run("check", path, "--baselines", "baslines")[0] == 2
+    (house.folder / "other").mkdir()
+    code, _, err = house.run("check", path, "--baselines", "other")
+    assert code == 2
+    assert "typo.toml" in err
+
+
+def test_a_folder_without_scenarios_is_a_usage_error(house: House) -> None:
+    """A CI job whose folder moved must not stay green."""
+    (house.folder / "empty").mkdir()
+    for command in ("run", "check"):
+        code, _, err = house.run(command, "empty")
+        assert code == 2
+        assert "no scenario" in err
+
+
+@pytest.mark.parametrize(
+    "redirect", [">&-", "> /dev/full", "| head -c 1", "2>&-", "2> /dev/full", "2>&1 >&- | head -c 1"]
+)
+def test_output_that_nobody_can_read_never_looks_like_a_failing_target(house: House, redirect: str) -> None:
+    """The run is finished and judged whatever happens to its words; only a full disk for the result is our failure."""
+    path = house.scenario("unheard")
+    command = f"{sys.executable} -m harness run {path} --level 5 {redirect}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=house.folder, capture_output=True, timeout=120, check=False)
+    assert done.returncode == (4 if redirect == "> /dev/full" else 0), done.stderr
+    assert (house.run_dir / "verdict.json").exists()
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_bug_of_ours_is_exit_4(house: House) -> None:
+    """1 is reserved for the target."""
+    program = "import harness.cli as m\n@m.commands.command()\ndef bug(): raise KeyError('x')\nm.main()"
+    done = subprocess.run([sys.executable, "-c", program, "bug"], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "bug of the harness" in done.stderr
+
+
+def test_a_usage_error_of_the_targets_host_leaves_no_folder(house: House) -> None:
+    """Exit 2 means that nothing was started."""
+    assert house.run("run", house.scenario("mine", target="python:nowhere:run", more=""))[0] == 2
+    assert list((house.folder / "reports").iterdir()) == []
+
+
+def test_judging_a_run_whose_target_did_not_start_says_the_same_again(house: House) -> None:
+    """The reason is in the run's folder."""
+    code, out, _ = house.run("run", house.scenario("broken", target="python:flows:Broken", more=""))
+    assert code == 3
+    assert "the vector store is down" in out
+    again, said, _ = house.run("judge", str(house.run_dir))
+    assert (again, said.strip()) == (3, out.split("\nreports:")[0].strip())

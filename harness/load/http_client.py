@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,7 @@ from harness.target.target import WorkflowRequest
 
 REPLY_BYTES_MAX = 16 * 1024 * 1024
 RETRY_AFTER_S = 1.0  # a rejected user's wait, and an unconnected one's, when the service names none
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 UNBOUNDED_S = 86_400.0  # the workflow's deadline bounds every call; geventhttpclient's own timeouts must not
 
 
@@ -91,7 +93,8 @@ class HttpClient:
             )
         if not 200 <= status < 300:
             _body(response)
-            raise TargetError(f"{rules.method} answered {status}", definite=True, error_class=f"http_{status}")
+            # A server's or gateway's error may have come after the work was done; the client's own (4xx) did not.
+            raise TargetError(f"{rules.method} answered {status}", definite=status < 500, error_class=f"http_{status}")
         if rules.poll is not None:
             submitted = _body(response)
             self._accept(request)
@@ -220,7 +223,7 @@ def _lines(response: HTTPSocketPoolResponse) -> Iterator[bytes]:
 def _retry_after_s(header: str | list[str] | None) -> float:
     """Retry-After (RFC 9110, section 10.2.3): seconds or a date; the default when there is none that makes sense."""
     text = header[0] if isinstance(header, list) else header or ""
-    if text.isdecimal():
+    if _SECONDS.fullmatch(text):  # fractions are outside the RFC, and what people send
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())

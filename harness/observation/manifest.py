@@ -13,7 +13,7 @@ from harness.observation.observation import SCHEMA_VERSION
 
 FILE = "run.json"
 
-LevelStatus = Literal["complete", "target_died", "interrupted", "harness_failed"]
+LevelStatus = Literal["complete", "target_died", "target_unavailable", "interrupted", "harness_failed"]
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

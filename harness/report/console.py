@@ -13,7 +13,7 @@ from harness.statistics.summary import Summary
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
 
-PLAIN_WIDTH = 80
+PLAIN_WIDTH = 160  # of a pipe, which has none: wide enough that no number is cut
 SENTENCES_MAX = 12
 WORD_STYLES = {0: "bold green", 1: "bold red", 3: "bold yellow", 4: "bold red"}
 RESULT_STYLES = {"held": "", "breached": "bold red", "unsure": "yellow", "cut": "bold red"}
@@ -23,31 +23,37 @@ class ConsoleReporter:
     """Prints levels against their limits, the verdict, what broke, and the command to repeat the run."""
 
     def write(self, judged: JudgedRun, out: TextIO) -> None:
-        """Write the report; as wide as the terminal, or 80 columns where there is none."""
+        """Write the report; as wide as the terminal, and never with a number cut off."""
         width = None if out.isatty() else PLAIN_WIDTH
         console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
-        manifest, summary = judged.manifest, judged.summary
-        console.print(f"seed {manifest.seed}, scenario {manifest.scenario}, target {manifest.target}")
-        console.print(f"run {manifest.run_id}\n", soft_wrap=True)
-        console.print(_levels(summary, judged.verdict))
-        if any(any_too_few(level) for level in summary.levels):
-            console.print(TOO_FEW_NOTE)
-        if other_limits(judged.verdict):
-            console.print()
-            console.print(_others(judged))
-        for line in _errors(summary):
-            console.print(line, soft_wrap=True)
+        with console.capture() as captured:  # rich would leave by itself when a pipe's reader is gone
+            _print(console, judged)
+        out.write(captured.get())
+
+
+def _print(console: Console, judged: JudgedRun) -> None:
+    manifest, summary = judged.manifest, judged.summary
+    console.print(f"seed {manifest.seed}, scenario {manifest.scenario}, target {manifest.target}")
+    console.print(f"run {manifest.run_id}\n", soft_wrap=True)
+    console.print(_levels(summary, judged.verdict))
+    if any(any_too_few(level) for level in summary.levels):
+        console.print(TOO_FEW_NOTE)
+    if other_limits(judged.verdict):
         console.print()
-        _verdict(console, judged.verdict)
-        console.print(f"repeat: {manifest.command}", soft_wrap=True)
+        console.print(_others(judged))
+    for line in _errors(summary):
+        console.print(line, soft_wrap=True)
+    console.print()
+    _verdict(console, judged.verdict)
+    console.print(f"repeat: {manifest.command}", soft_wrap=True)
 
 
 def _levels(summary: Summary, verdict: Verdict) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("level", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", overflow="fold")
     for heading in LEVEL_COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold")
     for level in summary.levels:
         for row in level_rows(level, verdict):
             is_limit = row.head.startswith(" ")

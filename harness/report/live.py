@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import time
 from types import TracebackType
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -15,6 +17,40 @@ from harness.observation.observation import ResourceSample
 from harness.scenario.units import render
 
 PLAIN_EVERY_S = 10.0
+
+
+class Forgiving(io.TextIOBase):
+    """A text stream that falls silent when it cannot be written: the reader of progress may leave, the run goes on."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or do nothing."""
+        try:
+            if self._stream is not None:
+                self._stream.write(text)
+        except OSError:
+            self._stream = None
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or do nothing."""
+        try:
+            if self._stream is not None:
+                self._stream.flush()
+        except OSError:
+            self._stream = None
+
+    def isatty(self) -> bool:
+        """Whether a terminal reads it."""
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The stream's own, where it has one."""
+        if self._stream is None:
+            raise OSError("nobody reads this stream")
+        return self._stream.fileno()
 
 
 class LiveProgress:

@@ -16,7 +16,7 @@ LEVEL_COLUMNS: Mapping[str, str] = {
     "p50": "p50",
     "p95": "p95",
     "p99": "p99",
-    "throughput": "ok ends",
+    "throughput": "ok rate",
     "cpu": "CPU",
     "rss_peak": "RSS peak",
 }

@@ -23,6 +23,11 @@ PYTHON_TARGET = re.compile(r"python:[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\
 """`python:package.module:attribute`."""
 
 
+AMOUNTS = {"closed": (1, 100_000), "open": (0.001, 1_000_000), "burst": (1, 1_000_000)}
+"""What one load process can be asked for at all: users, arrivals a second, workflows."""
+DURATION_MAX_S = 7 * 24 * 3600.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """The names a scenario may use that only the caller can know."""
@@ -106,11 +111,15 @@ def check_load(draft: Draft) -> Iterator[Mistake]:
         if not getattr(load, mode):
             yield Mistake(("load", mode), "should name at least one level")
         for position, amount in enumerate(getattr(load, mode)):
-            if amount <= 0:
-                yield Mistake(("load", mode, position), "should be above 0")
+            least, most = AMOUNTS[mode]
+            if not least <= amount <= most:
+                yield Mistake(("load", mode, position), f"should lie between {least:g} and {most:,}, not {amount:g}")
     labels = Counter(level.label for level in load.levels)
     for label in (label for label, count in labels.items() if count > 1 and len(modes) == 1):
         yield Mistake(("load", *modes), f"level {label!r} is given more than once")
+    for key in ("warmup", "measure", "drain"):
+        if getattr(load, key) > DURATION_MAX_S:
+            yield Mistake(("load", key), f"should be at most {DURATION_MAX_S / 3600:g} h")
     yield from positive(("load", "measure"), load.measure)
     yield from positive(("load", "drain"), load.drain)
     yield from at_least(("load", "in_flight_max"), load.in_flight_max, 1)

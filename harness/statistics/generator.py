@@ -31,7 +31,7 @@ class Generator(msgspec.Struct, frozen=True):
     cpu: float | None  # share of a core
     hub_lag_max_s: float | None
     lateness_p99_s: float | None
-    at_cap: bool  # all users were busy at some time: late starts are then the target's doing, not the generator's
+    at_cap: bool  # all users were busy at some time, so arrivals waited for `in_flight_max`
 
 
 def check_generator(
@@ -57,6 +57,8 @@ def check_generator(
 def contamination(generator: Generator, metrics: Mapping[str, Metric]) -> tuple[str, ...]:
     """Why the level's latencies may be the generator's, a sentence each; empty when they are not."""
     reasons = []
+    if generator.cpu is None and metrics["arrivals"].value:
+        reasons.append("nobody watched the load process: resources.jsonl holds no sample of it within measure")
     cpu, lag, late = generator.cpu, generator.hub_lag_max_s, generator.lateness_p99_s
     if cpu is not None and cpu > CPU_SHARE_MAX:
         reasons.append(f"the load process used {cpu:.0%} of a core (at most {CPU_SHARE_MAX:.0%} is sound)")
@@ -64,8 +66,16 @@ def contamination(generator: Generator, metrics: Mapping[str, Metric]) -> tuple[
     if lag is not None and lag > lag_max_s:
         reasons.append(f"the load process stalled for {_seconds(lag)} (at most {_seconds(lag_max_s)} is sound)")
     late_max_s = max(LATENESS_FLOOR_S, LATENESS_SHARE_MAX * (metrics["p99"].value or 0.0))
-    if late is not None and late > late_max_s and not generator.at_cap:
-        reasons.append(f"1 % of starts were {_seconds(late)} late or more (at most {_seconds(late_max_s)} is sound)")
+    if late is not None and late > late_max_s:
+        why = ", with all users of load.in_flight_max busy" if generator.at_cap else ""
+        reasons.append(
+            f"1 % of starts were {_seconds(late)} late or more{why} (at most {_seconds(late_max_s)} is sound)"
+        )
+    shed = (metrics["not_started"].value or 0) - (metrics["rejected_count"].value or 0)
+    if shed:
+        reasons.append(
+            f"{shed:.0f} arrivals were never sent: load.in_flight_max users were all busy; raise it to be sure"
+        )
     return tuple(reasons)
 
 

@@ -59,7 +59,8 @@ def growth(points: Sequence[tuple[float, float]], window: Window) -> tuple[float
 def cpu_share(uses: Sequence[tuple[float, ProcessUse]], window: Window) -> Metric:
     """CPU seconds a second of the window; 1 is one core."""
     grown = growth([(at, use.cpu_s) for at, use in uses], window)
-    return NOTHING if grown is None else Metric(value=grown[0] / grown[1], n=_within(uses, window))
+    n = _within(uses, window)
+    return Metric(value=grown[0] / grown[1], n=n) if grown and n else NOTHING
 
 
 def process_metrics(found: Sequence[ResourceSample], window: Window | None, ended_in_window: int) -> dict[str, Metric]:
@@ -132,7 +133,8 @@ def _switches(uses: Sequence[tuple[float, ProcessUse]], window: Window) -> Metri
         before = reading
         points.append((at, counted))
     grown = growth(points, window)
-    return NOTHING if grown is None else Metric(value=grown[0] / grown[1], n=_within(uses, window))
+    n = _within(uses, window)
+    return Metric(value=grown[0] / grown[1], n=n) if grown and n else NOTHING
 
 
 def _within(uses: Sequence[tuple[float, ProcessUse]], window: Window) -> int:

@@ -144,7 +144,10 @@ class Tally:
         levels = self.levels
         for line in read_lines(path, decoder, self.damage):
             if isinstance(line, Seen):
-                _add(levels[line.level], line)
+                if line.ended < line.intended:  # no clock of ours says so: the line is damaged
+                    self.damage.unreadable += 1
+                else:
+                    _add(levels[line.level], line)
             elif isinstance(line, Opened):
                 # Written before its end is: a batch holds the ends first, and opens only what is still open.
                 was_accepted = levels[line.level].open.get(line.id, False)

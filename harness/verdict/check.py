@@ -25,3 +25,4 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: str = ""  # as written
     section: str = ""  # of the limits file: limits or ours
     measured: Metric | None = None
+    by_value: bool = False  # held by the value alone: its 95 % bound lies beyond the limit, or there is none yet

@@ -17,7 +17,8 @@ def check_limit(limit: Limit, measured: Metric) -> Check:
 
     A percentile or share breaks it only if its exact one-sided 95 % bound does; other numbers decide by their value.
     """
-    result, sentence = _judge(limit, measured, _type_of(limit))
+    kind = _type_of(limit)
+    result, sentence = _judge(limit, measured, kind)
     return Check(
         name=limit.name,
         kind="limit",
@@ -28,6 +29,7 @@ def check_limit(limit: Limit, measured: Metric) -> Check:
         limit=limit.text,
         section=limit.section,
         measured=measured,
+        by_value=result == "held" and kind.bounded and not _surely(limit, measured),
     )
 
 
@@ -56,6 +58,13 @@ def _judge(limit: Limit, measured: Metric, kind: MetricType) -> tuple[Result, st
         return "breached", f"{stated}, {side} {render(bound, kind.unit)} at 95 %; the limit is {limit.text}"
     settled = _settling(limit, measured.value, measured.n, bound)
     return "unsure", f"{stated}, beyond {limit.text}, but its 95 % bound is not; {settled}"
+
+
+def _surely(limit: Limit, measured: Metric) -> bool:
+    """Whether the end of the metric's interval that lies nearest to breaking the limit holds it, too."""
+    ends = {"<": (measured.upper,), "<=": (measured.upper,), ">": (measured.lower,), ">=": (measured.lower,)}
+    both = (measured.lower, measured.upper)
+    return all(end is not None and limit.holds(end) for end in ends.get(limit.operator, both))
 
 
 def _bound(limit: Limit, value: float, measured: Metric) -> tuple[float | None, bool]:

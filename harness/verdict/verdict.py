@@ -50,6 +50,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdict:
     """Judge a run by `limits`; without any, by whether it measured anything that can be trusted."""
     checks = [*_run_checks(summary, manifest)]
+    if limits is None:
+        text = f"there are no limits to hold it against; write them into baselines/{summary.scenario}.toml"
+        checks.append(Check(name="run.limits", kind="validity", result="unsure", sentence=text))
     for level in summary.levels:
         checks += _validity(level)
         checks += _invariants(level, summary.unreadable)
@@ -60,7 +63,7 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdic
     return Verdict(
         word=word,
         exit_code=EXIT_CODES[word],
-        sentences=tuple(_sentences(word, checks, limits)),
+        sentences=tuple(_sentences(word, checks)),
         failed=tuple(check.name for check in checks if check.result == "breached"),
         limits_judged=limits is not None,
         checks=tuple(checks),
@@ -81,14 +84,18 @@ def _word(checks: Sequence[Check]) -> Word:
     return "pass"
 
 
-def _sentences(word: Word, checks: Sequence[Check], limits: Limits | None) -> Iterator[str]:
+def _sentences(word: Word, checks: Sequence[Check]) -> Iterator[str]:
     if word == "pass":
         held = sum(check.kind == "limit" for check in checks)
-        yield f"all {held} limits held" if held else "what was measured can be trusted"
+        yield f"all {held} limits held"
+        narrow = [check.name for check in checks if check.by_value]
+        if narrow:
+            yield (
+                f"{len(narrow)} of them by their value alone, for which more workflows would have to vouch: "
+                + ", ".join(narrow)
+            )
     for result in ("cut", "breached", "unsure"):
         yield from (check.sentence for check in checks if check.result == result)
-    if limits is None:
-        yield "there are no limits for this scenario: it was judged on validity only"
 
 
 def _run_checks(summary: Summary, manifest: Manifest) -> Iterator[Check]:
@@ -101,29 +108,39 @@ def _run_checks(summary: Summary, manifest: Manifest) -> Iterator[Check]:
     if summary.unreadable:
         text = f"{summary.unreadable} damaged lines in the run's files were left out; run again to be sure"
         yield Check(name="run.journal", kind="validity", result="unsure", sentence=text)
-    died = any(level.status == "target_died" for level in summary.levels)
+    ended_by_target = any(level.status in ("target_died", "target_unavailable") for level in summary.levels)
     for level in summary.levels:
         name = f'run."{level.level}"'
         if level.status in CUT:
             how = level.status.replace("_", " ")
             text = f"level {level.level} is incomplete ({how}): {level.message}"
+            in_flight = level.metric("unfinished").value
+            if in_flight:
+                text += f"; {in_flight:.0f} workflows were in flight and are in no other number"
             yield Check(name=name, level=level.level, kind="run", result="cut", sentence=text)
         elif level.status == "not_run":
             text = f"level {level.level} was not run: {level.message}"
-            yield Check(name=name, level=level.level, kind="run", result="unsure" if died else "cut", sentence=text)
+            yield Check(
+                name=name, level=level.level, kind="run", result="unsure" if ended_by_target else "cut", sentence=text
+            )
 
 
 def _validity(level: LevelSummary) -> Iterator[Check]:
     """Why the level cannot carry a pass."""
-    if level.status == "not_run":
+    if level.status == "not_run" or level.status in CUT:  # said already
+        return
+    if level.status == "target_unavailable":
+        yield _doubt(level, "available", f"the target could not be had: {level.message}")
         return
     doubts = []
     arrivals = level.metric("arrivals").value
     if not arrivals:
         doubts.append(("measured", "nothing was measured; a longer measure phase would change that"))
+    elif not level.metric("ok").value:
+        doubts.append(("measured", "no workflow succeeded, so there is nothing that a pass could speak of"))
     doubts += [("generator", f"{reason}; use a quieter or larger machine") for reason in level.contaminated]
     censored = level.metric("censored").value
-    if arrivals and censored and censored / arrivals > CENSORED_SHARE_MAX:
+    if arrivals and censored and censored / arrivals > CENSORED_SHARE_MAX and level.status != "target_died":
         text = (
             f"{censored:.0f} of {_workflows(arrivals)} had not ended when the drain was over "
             f"(at most {CENSORED_SHARE_MAX:.0%} is sound); use a longer drain"
@@ -135,18 +152,22 @@ def _validity(level: LevelSummary) -> Iterator[Check]:
     elif level.status not in CUT and missing:
         doubts.append(("complete", f"the journal has no end of {_workflows(missing)} that were sent; run again"))
     for name, text in doubts:
-        yield Check(
-            name=f'validity."{level.level}".{name}',
-            level=level.level,
-            kind="validity",
-            result="unsure",
-            sentence=f"level {level.level}: {text}",
-        )
+        yield _doubt(level, name, text)
+
+
+def _doubt(level: LevelSummary, name: str, text: str) -> Check:
+    return Check(
+        name=f'validity."{level.level}".{name}',
+        level=level.level,
+        kind="validity",
+        result="unsure",
+        sentence=f"level {level.level}: {text}",
+    )
 
 
 def _invariants(level: LevelSummary, unreadable: int) -> Iterator[Check]:
     """What must never happen, however rarely."""
-    if level.status == "not_run":
+    if level.status in ("not_run", "target_unavailable"):
         return
     if level.status == "target_died":
         text = f"level {level.level}: {level.message or 'the target died'}"

@@ -172,7 +172,7 @@ def test_a_mistake_is_not_reported_again_by_its_consequences(load: Load) -> None
         ("closed = [10]", "closed = []", "4: load.closed: should name at least one level"),
         ("closed = [10]", "", "3: load: should have exactly one of closed, open and burst, for example"),
         ("closed = [10]", 'closed = [10]\nopen = ["6/s"]', "3: load: should have exactly one of closed"),
-        ("closed = [10]", "closed = [10, 0]", "4: load.closed[1]: should be above 0"),
+        ("closed = [10]", "closed = [10, 0]", "4: load.closed[1]: should lie between 1 and 100,000, not 0"),
         ("closed = [10]", "closed = [10, 10]", "4: load.closed: level '10' is given more than once"),
         ("closed = [10]", 'open = ["6/s", "360/min"]', "4: load.open: level '6/s' is given more than once"),
         ("closed = [10]", 'open = ["6/s"]\nstep_shares = ["50 %"]', "5: load.step_shares: is read only with arrivals"),

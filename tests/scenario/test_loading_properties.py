@@ -139,10 +139,12 @@ def test_a_damaged_text_loads_or_is_refused(text: str, data: st.DataObject) -> N
 
 @given(st.integers(-10, 10**6), st.sampled_from(["us", "ms", "s", "min", "h"]))
 @example(0, "s")
-def test_a_duration_is_taken_exactly_when_it_is_above_zero(amount: int, unit: str) -> None:
-    """The `measure` of a scenario accepts every positive duration in every unit, and no other."""
+@example(168, "h")
+@example(169, "h")
+def test_a_duration_is_taken_exactly_when_it_is_above_zero_and_within_a_week(amount: int, unit: str) -> None:
+    """The `measure` of a scenario accepts every such duration in every unit, and no other."""
     text = HTTP.replace('open = ["6/s"]', f'open = ["6/s"], measure = "{amount} {unit}"')
-    if amount > 0:
+    if 0 < amount * {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}[unit] <= 7 * 24 * 3600:
         assert load(text).load.measure > 0
     else:
         with pytest.raises(UsageError, match=r"load\.measure: "):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.observation.observation import Outcome
 from harness.scenario.scenario import Load
 from harness.statistics.summary import summarise
 
@@ -50,14 +51,29 @@ def test_a_stall_that_is_small_beside_the_latency_is_harmless(run: RunBuilder) -
     assert reasons(run) == ()
 
 
-def test_late_starts_contaminate_unless_all_users_were_busy(run: RunBuilder) -> None:
-    """With every user waiting for the target, the lateness is the target's."""
+def test_late_starts_contaminate_and_a_cap_on_users_is_named(run: RunBuilder) -> None:
+    """With every user waiting, the way out is to allow more of them."""
     run.load = Load(open=(10.0,), in_flight_max=50, measure=20.0)
     for number in range(100):
         run.workflow(intended=10.0 + number / 10, started=10.5 + number / 10, ended=11.0 + number / 10)
     run.phases()
+    run.resources()
     run.check(lag_s=0.0, in_flight=10)
     [reason] = reasons(run)
     assert "late" in reason
+    assert "in_flight_max" not in reason
     run.check(lag_s=0.0, in_flight=50)
-    assert reasons(run) == ()
+    [reason] = reasons(run)
+    assert "in_flight_max" in reason
+
+
+def test_arrivals_that_were_never_sent_contaminate(run: RunBuilder) -> None:
+    """They fail the success limit; that they were shed by us is said beside it."""
+    run.load = Load(open=(10.0,), in_flight_max=50, measure=20.0)
+    run.workflows(100)
+    run.workflow(outcome=Outcome.NOT_STARTED, error_class="shed")
+    run.phases()
+    run.resources()
+    [reason] = reasons(run)
+    assert reason.startswith("1 arrivals were never sent")
+    assert "in_flight_max" in reason

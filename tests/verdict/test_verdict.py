@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 LIMITS = '[limits."10"]\nsuccess = ">= 80 %"\np95 = "< 5 s"\nrss_peak = "< 512 MiB"'
 
 
+UNCONCERNED = '[limits."10"]\nduplicates = "== 0"'
+"""Limits that say nothing about what is doubtful in a run."""
+
+
 def verdict_of(run: RunBuilder, limits: str | None = LIMITS) -> Verdict:
     """The verdict on the run as written."""
     run.limits = limits
@@ -52,12 +56,36 @@ def test_a_suspicion_is_inconclusive(run: RunBuilder) -> None:
     assert "would settle it" in verdict.sentences[0]
 
 
-def test_without_limits_validity_alone_is_judged(run: RunBuilder) -> None:
-    """And the verdict says so."""
+def test_without_limits_nothing_is_a_pass(run: RunBuilder) -> None:
+    """However sound the run is: there was nothing to hold it against, and the way out is named."""
     run.sound()
     verdict = verdict_of(run, limits=None)
-    assert (verdict.word, verdict.limits_judged) == ("pass", False)
-    assert "judged on validity only" in verdict.sentences[-1]
+    assert (verdict.word, verdict.exit_code, verdict.limits_judged) == ("inconclusive", 3, False)
+    assert "no limits" in verdict.sentences[0]
+    assert "baselines/" in verdict.sentences[0]
+
+
+def test_a_pass_names_what_too_few_workflows_vouch_for(run: RunBuilder) -> None:
+    """A value within its limit, whose 95 % bound is not, holds; the verdict claims no more than that."""
+    run.sound()
+    verdict = verdict_of(run)
+    assert verdict.word == "pass"
+    assert not any(check.by_value for check in verdict.checks)
+    few = verdict_of(run, LIMITS + '\ndegraded = "< 0.1 %"')  # 0 of 400: the true share may be 0.7 %
+    assert few.word == "pass"
+    assert [check.name for check in few.checks if check.by_value] == ['limits."10".degraded']
+    assert "by their value alone" in few.sentences[1]
+    assert 'limits."10".degraded' in few.sentences[1]
+
+
+def test_a_run_in_which_nothing_succeeded_never_passes(run: RunBuilder) -> None:
+    """Even if no limit speaks of success."""
+    run.workflows(400, outcome=Outcome.FAILED)
+    run.phases()
+    run.resources()
+    verdict = verdict_of(run, '[limits."10"]\np95 = "< 5 s"')
+    assert (verdict.word, verdict.exit_code) == ("inconclusive", 3)
+    assert "no workflow succeeded" in verdict.sentences[0]
 
 
 def nothing_measured(run: RunBuilder) -> None:
@@ -98,9 +126,9 @@ def unaccounted(run: RunBuilder) -> None:
     ],
 )
 def test_a_doubtful_run_never_passes(run: RunBuilder, spoil: Callable[[RunBuilder], None], name: str) -> None:
-    """With or without limits it is inconclusive, for a reason of its own."""
+    """It is inconclusive, for a reason of its own."""
     spoil(run)
-    verdict = verdict_of(run, limits=None)
+    verdict = verdict_of(run, UNCONCERNED)
     assert (verdict.word, verdict.exit_code) == ("inconclusive", 3)
     assert [check.name for check in verdict.checks if check.result == "unsure"] == [f'validity."10".{name}']
 
@@ -221,7 +249,7 @@ def test_a_limit_on_what_was_not_measured_is_inconclusive(run: RunBuilder) -> No
     run.phases()
     verdict = verdict_of(run)
     assert verdict.word == "inconclusive"
-    assert "rss_peak was not measured" in verdict.sentences[0]
+    assert any("rss_peak was not measured" in sentence for sentence in verdict.sentences)
 
 
 def test_exit_codes_are_those_of_the_manual() -> None:

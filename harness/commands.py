@@ -1,0 +1,283 @@
+"""The commands, each a function; everything heavy is imported when its command runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import click
+
+from harness import __version__
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.run import Options, Plan
+    from harness.stage import Interrupt
+    from harness.verdict.judge import JudgedRun
+
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 3
+EXIT_HARNESS = 4
+EXIT_INTERRUPTED = 130
+SCENARIOS = Path("scenarios")
+BASELINES_HELP = "Folder of the limits files.  [default: baselines/ beside the scenarios' folder, or here]"
+
+EXIT_CODES = """Exit codes: 0 pass or improved · 1 failed or regressed · 2 usage error, nothing started ·
+3 inconclusive, or nothing measured · 4 the harness itself failed or was cut short · 130 interrupted."""
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="harness")
+def commands() -> None:
+    """Load and resilience tests for multi-agent workflow orchestrators."""
+
+
+class _Unit(click.ParamType[float]):
+    """An option written with a unit, like "5 s"."""
+
+    def __init__(self, kind: Any) -> None:
+        self.name = kind
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from harness.scenario.units import parse
+
+        try:
+            return parse(value, self._kind)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@commands.command()
+@click.argument("scenario", nargs=-1, required=True)
+@click.option("--level", "levels", multiple=True, metavar="LABEL", help="Only this level; may be repeated.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the scenario's seed.")
+@click.option("--time-scale", type=click.FloatRange(0.0, min_open=True), help="Instead of the scenario's time_scale.")
+@click.option("--warmup", type=_Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "1 s".')
+@click.option("--measure", type=_Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
+@click.option("--baselines", type=_EXISTING_FOLDER, help=BASELINES_HELP)
+@click.option("--reports", type=_FOLDER, default=Path("reports"), show_default=True)
+@click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+def run(
+    scenario: tuple[str, ...],
+    levels: tuple[str, ...],
+    seed: int | None,
+    time_scale: float | None,
+    warmup: float | None,
+    measure: float | None,
+    baselines: Path | None,
+    reports: Path,
+    allow_remote: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run scenarios (files, folders, or names in scenarios/) and judge them."""
+    from harness.run import Options
+
+    options = Options(
+        levels=levels,
+        seed=seed,
+        time_scale=time_scale,
+        warmup_s=warmup,
+        measure_s=measure,
+        allow_remote=allow_remote,
+        baselines=baselines,
+        reports=reports,
+    )
+    plans = _prepare_all(scenario, options)
+    if as_json and len(plans) > 1:
+        raise UsageError("--json prints one document; run one scenario at a time with it")
+    codes = [_run_one(plan, as_json=as_json, quiet=quiet) for plan in plans]
+    raise click.exceptions.Exit(_worst(codes))
+
+
+def _prepare_all(names: Sequence[str], options: Options) -> list[Plan]:
+    """A plan for every scenario named. Raises UsageError with the mistakes of all of them."""
+    from harness.run import prepare, scenario_files
+
+    plans: list[Plan] = []
+    mistakes: list[str] = []
+    for path in scenario_files(names, SCENARIOS):
+        try:
+            plans.append(prepare(path, options, command=shlex.join(["harness", "run", _shown(path), *options.words()])))
+        except UsageError as error:
+            mistakes.extend(error.mistakes)
+    if mistakes:
+        raise UsageError(mistakes)
+    return plans
+
+
+def _run_one(plan: Plan, *, as_json: bool, quiet: bool) -> int:
+    """Execute, judge and report one plan; its exit code."""
+    from harness.report.live import LiveProgress
+    from harness.run import execute
+    from harness.stage import Interrupt
+    from harness.verdict.judge import judge_run
+
+    errors = _progress_console(quiet=quiet)
+    errors.print(f"{plan.scenario.name} · seed {plan.scenario.seed}", highlight=False)
+    interrupt = Interrupt()
+    with _signals(interrupt, errors), LiveProgress(errors) as progress:
+        run_dir = execute(plan, progress, interrupt)
+    judged = judge_run(run_dir)
+    _write_reports(judged, run_dir)
+    try:
+        _report(judged, "json" if as_json else "console", sys.stdout)
+        if not as_json:
+            click.echo(f"\nreports: {_shown(run_dir)}")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the verdict stands, whoever reads it
+        forget_stdout()
+    return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.verdict.exit_code
+
+
+def _write_reports(judged: JudgedRun, run_dir: Path) -> None:
+    for name, file in (("markdown", "report.md"), ("junit", "junit.xml"), ("json", "report.json")):
+        with (run_dir / file).open("w", encoding="utf-8") as out:
+            _report(judged, name, out)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with open(summary, "a", encoding="utf-8") as out:
+            _report(judged, "markdown", out)
+
+
+def forget_stdout() -> None:
+    """Nobody reads it: what is still buffered must not raise again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _report(judged: JudgedRun, name: str, out: Any) -> None:
+    from harness.report import reporter
+
+    reporter(name).write(judged, out)
+
+
+@contextlib.contextmanager
+def _signals(interrupt: Interrupt, console: Console) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) ends the run in order; a second one ends it at once."""
+
+    def asked(signum: int, frame: object) -> None:
+        if interrupt.asked.is_set():
+            raise KeyboardInterrupt
+        interrupt.asked.set()
+        console.print("interrupted: ending in order, nothing is lost; once more to stop at once", soft_wrap=True)
+
+    before = {signum: signal.signal(signum, asked) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for signum, action in before.items():
+            signal.signal(signum, action)
+
+
+@commands.command()
+@click.argument("run_dir", metavar="RUN", type=_FOLDER)
+@click.option("--against", type=_EXISTING_FOLDER, help="Judge by the limits in this folder instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
+def judge(run_dir: Path, against: Path | None, as_json: bool) -> None:
+    """Judge a run again from its files, by the limits it was run with."""
+    from harness.verdict.judge import judge_run
+
+    judged = judge_run(run_dir, against=against)
+    _report(judged, "json" if as_json else "console", sys.stdout)
+    raise click.exceptions.Exit(judged.verdict.exit_code)
+
+
+@commands.command()
+@click.argument("run_dir", metavar="RUN", type=_FOLDER)
+@click.option("--format", "name", default="console", show_default=True, help="console, markdown, json or junit.")
+def report(run_dir: Path, name: str) -> None:
+    """Print a run's report."""
+    from harness.report import reporter
+    from harness.verdict.judge import judge_run
+
+    chosen = reporter(name)  # an unknown format is said before the run is read
+    chosen.write(judge_run(run_dir), sys.stdout)
+
+
+@commands.command()
+@click.argument("folder", type=_FOLDER, default=SCENARIOS)
+def scenarios(folder: Path) -> None:
+    """List the scenarios of a folder, a line each."""
+    from harness.scenario.loading import list_scenarios
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; name the one that holds your scenarios")
+    found = list_scenarios(folder)
+    width = max((len(name) for _, name, _ in found), default=0)
+    for _, name, description in found:
+        click.echo(f"{name:{width}}  {description}")
+
+
+@commands.command()
+@click.argument("scenario", nargs=-1, required=True)
+@click.option("--baselines", type=_EXISTING_FOLDER, help=BASELINES_HELP)
+@click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
+def check(scenario: tuple[str, ...], baselines: Path | None, allow_remote: bool) -> None:
+    """Check scenarios and their limits completely; start nothing."""
+    from harness.run import Options
+
+    for plan in _prepare_all(scenario, Options(allow_remote=allow_remote, baselines=baselines)):
+        limits = f"limits {_shown(plan.limits_path)}" if plan.limits_path else "no limits, so a run is inconclusive"
+        click.echo(f"{_shown(plan.scenario_path)}: ok, {limits}")
+
+
+@commands.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    from harness.scenario.loading import scenario_schema
+
+    click.echo(json.dumps(scenario_schema(), indent=2))
+
+
+@commands.command()
+@click.argument("scenario")
+@click.option("--level", "levels", multiple=True, metavar="LABEL", help="The level whose deadlines and ids are used.")
+@click.option("--reports", type=_FOLDER, default=Path("reports"), show_default=True)
+@click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
+def serve(scenario: str, levels: tuple[str, ...], reports: Path, allow_remote: bool) -> None:
+    """Start a scenario's target and print the line that a hand-started locust reads; Ctrl-C ends it."""
+    from harness.run import Options, serving
+    from harness.stage import Interrupt
+
+    [plan] = _prepare_all([scenario], Options(levels=levels, reports=reports, allow_remote=allow_remote))
+    interrupt = Interrupt()
+    with _signals(interrupt, _progress_console()), serving(plan) as line:
+        click.echo(line)
+        interrupt.asked.wait()
+
+
+def _shown(path: Path) -> str:
+    """The path as a person here would write it."""
+    with contextlib.suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd()))
+    return str(path)
+
+
+def _worst(codes: Sequence[int]) -> int:
+    """4 > 1 > 3 > 0; an interruption is above all."""
+    return max(codes, key=(0, 3, 1, 2, 4, EXIT_INTERRUPTED).index)
+
+
+def _progress_console(*, quiet: bool = False) -> Console:
+    """Standard error, for progress, which must not end a run when nobody can read it."""
+    from rich.console import Console
+
+    from harness.report.live import Forgiving
+
+    return Console(file=cast("IO[str]", Forgiving(sys.stderr)), quiet=quiet)
