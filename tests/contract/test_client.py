@@ -49,7 +49,7 @@ def socket_client(behaviour: str, folder: Path, started: list[Started]) -> dict[
 def http_client(behaviour: str, folder: Path, started: list[Started]) -> dict[str, Any]:
     """An HttpClient's settings, and a service that behaves so."""
     path = {
-        "ok": "/direct?after=0.05", "rejects": "/status/503", "hangs": "/hang", "cuts": "/cut", "fails": "/status/500",
+        "ok": "/direct?after=0.05", "rejects": "/status/503", "hangs": "/hang", "cuts": "/cut", "fails": "/status/404",
         "absent": "/",
     }[behaviour]  # fmt: skip
     port = "9"
@@ -126,7 +126,7 @@ def test_a_definite_failure_is_failed(ask: Ask) -> None:
     """The target said so itself."""
     [reply] = ask("fails")["replies"]
     assert reply["outcome"] == "failed"
-    assert reply["error_class"] in ("agent_failed", "http_500")
+    assert reply["error_class"] in ("agent_failed", "http_404")
 
 
 def test_a_client_is_usable_after_every_kind_of_end(ask: Ask) -> None:
