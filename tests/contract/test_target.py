@@ -1,33 +1,37 @@
 """What every Target promises. Each implementation runs the same tests.
 
-A new implementation adds a case: how to build it, and requests of which kinds end well, badly, and not soon.
+A new implementation adds a case: how to build it, and requests of which kinds end well, badly, and not soon. Tests of
+an optional power run for the targets that have it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from virtual_time import RecordingWatch, settle
+from virtual_time import settle
 
 from harness.errors import Rejected, TargetError
 from harness.observation.observation import HostUse, Outcome
 from harness.orchestrator.embedded import Embedded
-from harness.target.target import Admitting, Measurable, Services, Target, WorkflowRequest, WorkflowResult
+from harness.target.python import PythonTarget
+from harness.target.serving import WorkflowWatch
+from harness.target.target import Admitting, Measurable, Services, Target, Watch, WorkflowRequest, WorkflowResult
 
 
 @dataclass(frozen=True)
 class Case:
-    """One implementation. A kind that it cannot have is None, and its tests are left out."""
+    """One implementation, and the kinds of workflow it knows."""
 
     build: Callable[[], Target]
-    good: str  # ends well, at once
-    bad: str | None  # ends in a TargetError
-    slow: str | None  # would take a minute
-    accepts: int | None = None  # workflows it accepts at most, all of them slow, before it says no
+    good: str = "good"  # ends well, at once
+    bad: str = "bad"  # ends in a TargetError
+    slow: str = "slow"  # would take a minute
+    accepts: int | None = None  # slow workflows it accepts at most before it says no; None: it accepts everything
 
 
 def embedded() -> Embedded:
@@ -43,12 +47,42 @@ def embedded() -> Embedded:
     )
 
 
-CASES = {"embedded": Case(build=embedded, good="good", bad="bad", slow="slow", accepts=5)}
-EVERY_TARGET = pytest.mark.parametrize("case", list(CASES.values()), ids=list(CASES))
+async def flow(request: WorkflowRequest, watch: Watch) -> dict[str, Any]:
+    """A user's own orchestrator, as `python:module:attribute` names one."""
+    async with watch.step("only"):
+        if request.kind == "bad":
+            raise TargetError("as asked", definite=True, error_class="bad")
+        await asyncio.sleep(60.0 if request.kind == "slow" else 0.0)
+    return {"id": request.id, "seed": request.seed}
+
+
+def python() -> PythonTarget:
+    """The function above, found by its name in this module."""
+    sys.modules["contract_flows"] = sys.modules[__name__]
+    return PythonTarget({"attribute": "contract_flows:flow", "expect": {"/id": {"equals": "{id}"}}})
+
+
+CASES = {"embedded": Case(build=embedded, accepts=5), "python": Case(build=python)}
+
+
+def every(has: Callable[[Case], bool]) -> pytest.MarkDecorator:
+    """The test runs for each of these targets."""
+    chosen = {name: case for name, case in CASES.items() if has(case)}
+    return pytest.mark.parametrize("case", list(chosen.values()), ids=list(chosen))
+
+
+EVERY_TARGET = every(lambda case: True)
+EVERY_ADMITTING_TARGET = every(lambda case: issubclass(type(case.build()), Admitting))
+EVERY_MEASURABLE_TARGET = every(lambda case: issubclass(type(case.build()), Measurable))
 
 
 def request(kind: str, number: int = 0, *, seed: int = 1, deadline_s: float = 30.0) -> WorkflowRequest:
     return WorkflowRequest(f"w{number}", kind, seed, deadline_s)
+
+
+def new_watch() -> WorkflowWatch:
+    """The host's own."""
+    return WorkflowWatch(asyncio.get_running_loop().time, Services())
 
 
 def check(case: Case, main: Callable[[Target], Awaitable[None]]) -> None:
@@ -65,11 +99,11 @@ def check(case: Case, main: Callable[[Target], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-async def submit(target: Target, wanted: WorkflowRequest, watch: RecordingWatch | None = None) -> WorkflowResult:
+async def submit(target: Target, wanted: WorkflowRequest, watch: WorkflowWatch | None = None) -> WorkflowResult:
     """As the host does: admit first, where the target admits."""
     if isinstance(target, Admitting):
         target.admit(wanted)
-    return await target.run(wanted, watch or RecordingWatch())
+    return await target.run(wanted, watch or new_watch())
 
 
 @EVERY_TARGET
@@ -96,7 +130,7 @@ def test_steps_are_told_with_ordered_stamps(case: Case) -> None:
     """Queued, then started, then ended, all between submission and the end, on the watch's clock."""
 
     async def main(target: Target) -> None:
-        watch = RecordingWatch()
+        watch = new_watch()
         began = watch.clock()
         await submit(target, request(case.good), watch)
         assert watch.steps
@@ -113,13 +147,11 @@ def test_steps_are_told_with_ordered_stamps(case: Case) -> None:
 @EVERY_TARGET
 def test_a_failure_is_a_target_error_with_a_class(case: Case) -> None:
     """And the target goes on to serve the next."""
-    if case.bad is None:
-        pytest.skip("this target has no kind that fails")
 
     async def main(target: Target) -> None:
-        watch = RecordingWatch()
+        watch = new_watch()
         with pytest.raises(TargetError) as raised:
-            await submit(target, request(str(case.bad)), watch)
+            await submit(target, request(case.bad), watch)
         assert raised.value.error_class
         assert [step[5] for step in watch.steps].count(Outcome.FAILED) == 1
         await submit(target, request(case.good, 1))
@@ -130,13 +162,11 @@ def test_a_failure_is_a_target_error_with_a_class(case: Case) -> None:
 @EVERY_TARGET
 def test_the_requests_deadline_holds(case: Case) -> None:
     """A workflow that would take a minute is over soon after its deadline."""
-    if case.slow is None:
-        pytest.skip("this target has no slow kind")
 
     async def main(target: Target) -> None:
         async with asyncio.timeout(20.0):
             with pytest.raises(TargetError) as raised:
-                await submit(target, request(str(case.slow), deadline_s=0.2))
+                await submit(target, request(case.slow, deadline_s=0.2))
         assert "deadline" in raised.value.error_class
 
     check(case, main)
@@ -145,13 +175,11 @@ def test_the_requests_deadline_holds(case: Case) -> None:
 @EVERY_TARGET
 def test_a_cancelled_workflow_is_gone(case: Case) -> None:
     """It ends as cancelled, leaves no task, and its place is free again."""
-    if case.slow is None:
-        pytest.skip("this target has no slow kind")
 
     async def main(target: Target) -> None:
         before = asyncio.all_tasks()
         for number in range(20):
-            task = asyncio.create_task(submit(target, request(str(case.slow), number)))
+            task = asyncio.create_task(submit(target, request(case.slow, number)))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -180,23 +208,21 @@ def test_concurrent_workflows_do_not_mix(case: Case) -> None:
     check(case, main)
 
 
-@EVERY_TARGET
+@EVERY_ADMITTING_TARGET
 def test_what_is_too_much_is_rejected_and_what_was_accepted_is_kept(case: Case) -> None:
     """A rejection is definite and says when to come back; the accepted ones are all still there."""
-    if case.accepts is None:
-        pytest.skip("this target accepts everything")
 
     async def main(target: Target) -> None:
         assert isinstance(target, Admitting)
         tasks, rejected = [], []
         for number in range(int(case.accepts or 0) + 4):
-            wanted = request(str(case.slow), number)
+            wanted = request(case.slow, number)
             try:
                 target.admit(wanted)
             except Rejected as no:
                 rejected.append(no)
             else:
-                tasks.append(asyncio.create_task(target.run(wanted, RecordingWatch())))
+                tasks.append(asyncio.create_task(target.run(wanted, new_watch())))
         await asyncio.sleep(0)
         assert len(tasks) == case.accepts
         assert len(rejected) == 4
@@ -209,14 +235,13 @@ def test_what_is_too_much_is_rejected_and_what_was_accepted_is_kept(case: Case) 
     check(case, main)
 
 
-@EVERY_TARGET
+@EVERY_MEASURABLE_TARGET
 def test_use_is_back_at_nothing_when_nothing_runs(case: Case) -> None:
     """Whatever ended however."""
 
     async def main(target: Target) -> None:
-        if not isinstance(target, Measurable):
-            pytest.skip("this target cannot be measured from inside")
-        kinds = [kind for kind in (case.good, case.bad, case.slow) if kind is not None]
+        assert isinstance(target, Measurable)
+        kinds = [case.good, case.bad, case.slow]
         total = case.accepts or 30
         tasks = [
             asyncio.create_task(submit(target, request(kinds[number % len(kinds)], number, deadline_s=0.3)))
