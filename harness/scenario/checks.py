@@ -19,10 +19,10 @@ from harness.scenario.scenario import Scenario
 
 TargetKind = Literal["embedded", "http", "python", "other"]
 
+NAME = re.compile(r"\w[\w.-]*")
+"""Of a scenario: it becomes part of file and folder names."""
 PYTHON_TARGET = re.compile(r"python:[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """`python:package.module:attribute`."""
-
-
 AMOUNTS = {"closed": (1, 100_000), "open": (0.001, 1_000_000), "burst": (1, 1_000_000)}
 """What one load process can be asked for at all: users, arrivals a second, workflows."""
 DURATION_MAX_S = 7 * 24 * 3600.0
@@ -71,6 +71,8 @@ def check_scenario(draft: Draft) -> Iterator[Mistake]:
     scenario = draft.scenario
     if scenario.name != draft.stem:
         yield Mistake(("name",), f"{scenario.name!r} differs from the file's name; write {draft.stem!r}")
+    if not NAME.fullmatch(scenario.name):
+        yield Mistake(("name",), f"{scenario.name!r} names files and folders: use letters, digits, '_', '-' and '.'")
     if not scenario.description.strip() or "\n" in scenario.description:
         yield Mistake(("description",), "should be one line that says what the scenario shows")
     if draft.target_kind is None:

@@ -40,7 +40,7 @@ def load_scenario(path: Path, *, known: Known, allow_remote: bool = False) -> Sc
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     """The text of a file and the TOML document it holds. Raises UsageError when there is none."""
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(_no_such_file(path)) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -353,3 +353,31 @@ def test_importing_the_loader_does_not_import_pydantic() -> None:
 def test_the_sound_files_of_this_test_are_toml() -> None:
     """The mutations above start from files without a duplicated or misplaced key."""
     assert all(tomllib.loads(text)["name"] == "x" for text in (EMBEDDED, HTTP, EVENTS, PYTHON))
+
+
+def test_a_name_that_cannot_be_part_of_a_files_name_is_refused(tmp_path: Path) -> None:
+    """A run's folder is called after it."""
+    path = tmp_path / "a|b.toml"
+    path.write_text(EMBEDDED.replace('name = "x"', 'name = "a|b"'))
+    with pytest.raises(UsageError, match="names files and folders"):
+        load_scenario(path, known=KNOWN)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Some editors write one."""
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + EMBEDDED.encode())
+    assert load_scenario(path, known=KNOWN).name == "x"
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ("closed = [99999999999]", "should lie between 1 and 100,000"),
+        ('open = ["1e99/s"]', "should lie between 0.001 and 1,000,000"),
+        ('closed = [1]\nmeasure = "1e99 s"', "should be at most 168 h"),
+    ],
+)
+def test_a_load_that_no_process_can_drive_is_refused(load: Load, levels: str, words: str) -> None:
+    """Before anything is started, rather than by a run that never ends."""
+    assert any(words in mistake for mistake in mistakes_of(load, changed(EMBEDDED, "closed = [10]", levels)))
