@@ -11,10 +11,10 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -177,8 +177,6 @@ class Children:
 
 def expect_line(child: Child, timeout_s: float) -> bytes:
     """The next line of its output. Raises HarnessError when it ends or stays silent for `timeout_s`."""
-    import select
-
     ready, _, _ = select.select([child.stdout], [], [], timeout_s)
     line = child.stdout.readline() if ready else b""
     if line:
@@ -187,11 +185,3 @@ def expect_line(child: Child, timeout_s: float) -> bytes:
         code = child.wait(5.0)
         raise HarnessError(child.with_last_words(f"{child.name} ended (exit {code}) before it was ready"))
     raise HarnessError(child.with_last_words(f"{child.name} was not ready after {timeout_s:g} s"))
-
-
-def tree(root: psutil.Process) -> Sequence[psutil.Process]:
-    """The process and all its descendants that are there now."""
-    try:
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []

@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -161,23 +161,12 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
     run_dir, manifest = _open_run(plan)
     ended: list[LevelEnd] = []
     try:
-        with Children(manifest.run_id, run_dir / "logs") as children:
-            sockets = Path(tempfile.mkdtemp(prefix="harness-", dir=_short_folder()))
-            children.register_folder(sockets)
+        with _stages(plan, run_dir, manifest) as (children, stage_of):
             for index, level in enumerate(plan.levels):
                 if interrupt.asked.is_set():
                     break
-                stage = Stage(
-                    scenario=plan.scenario,
-                    folder=plan.scenario_path.parent,
-                    level=level,
-                    run_dir=run_dir,
-                    manifest=manifest,
-                    children=children,
-                    socket=sockets / f"{index}.sock",
-                )
                 try:
-                    end = stage.run(listener, interrupt, index)
+                    end = stage_of(level).run(listener, interrupt, index)
                 except TargetUnavailable as error:
                     end = LevelEnd(level=level.label, status="target_unavailable", message=str(error))
                 ended.append(end)
@@ -194,6 +183,26 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
         raise HarnessError(f"cannot write into the run's folder {run_dir}: {error.strerror}") from error
     _finish(manifest, ended, run_dir)
     return run_dir
+
+
+@contextmanager
+def _stages(plan: Plan, run_dir: Path, manifest: Manifest) -> Iterator[tuple[Children, Callable[[Level], Stage]]]:
+    """What the levels of a run share: their processes, which end on leaving, and a short folder for their sockets."""
+    with Children(manifest.run_id, run_dir / "logs") as children:
+        sockets = Path(tempfile.mkdtemp(prefix="harness-", dir=_short_folder()))
+        children.register_folder(sockets)
+        yield (
+            children,
+            lambda level: Stage(
+                scenario=plan.scenario,
+                folder=plan.scenario_path.parent,
+                level=level,
+                run_dir=run_dir,
+                manifest=manifest,
+                children=children,
+                socket=sockets / f"{plan.levels.index(level)}.sock",
+            ),
+        )
 
 
 def _finish(manifest: Manifest, ended: Sequence[LevelEnd], run_dir: Path) -> None:
@@ -259,18 +268,8 @@ def serving(plan: Plan) -> Iterator[str]:
     """Start the plan's target for a hand-started locust; yields the line that starts one. Ends all on leaving."""
     run_dir, manifest = _open_run(plan)
     try:
-        with Children(manifest.run_id, run_dir / "logs") as children:
-            sockets = Path(tempfile.mkdtemp(prefix="harness-", dir=_short_folder()))
-            children.register_folder(sockets)
-            stage = Stage(
-                scenario=plan.scenario,
-                folder=plan.scenario_path.parent,
-                level=plan.levels[0],
-                run_dir=run_dir,
-                manifest=manifest,
-                children=children,
-                socket=sockets / "serve.sock",
-            )
+        with _stages(plan, run_dir, manifest) as (_, stage_of):
+            stage = stage_of(plan.levels[0])
             host = stage.start_target()
             served = run_dir / "serve.json"
             served.write_bytes(msgspec.json.encode(stage.load_config(host)))

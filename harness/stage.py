@@ -19,7 +19,7 @@ from harness.observation.observation import ResourceSample
 from harness.observation.resources import ResourceSampler, find_process
 from harness.scenario.scenario import Level, Scenario
 from harness.target import PYTHON_TARGET, TARGETS
-from harness.target.target import HostConfig
+from harness.target.target import HostConfig, HostFailed, HostReady
 
 HOST_READY_S = 60.0
 LOAD_OVERTIME_S = 30.0  # past its last possible moment; then the load process is stuck
@@ -45,14 +45,6 @@ class Interrupt:
     asked: threading.Event = field(default_factory=threading.Event)
 
 
-class HostSaid(msgspec.Struct, frozen=True):
-    """The one line a host says before it serves."""
-
-    type: str
-    kind: str = ""
-    message: str = ""
-
-
 def host_config(scenario: Scenario, run_id: str, t0: float, socket_path: Path, import_from: Path) -> HostConfig | None:
     """How to serve the scenario's target; None for a black box, which needs no host."""
     if scenario.target == "http":
@@ -73,10 +65,10 @@ def start_host(children: Children, config: HostConfig, name: str) -> Child:
     """Start a target host and wait until it serves. Raises UsageError or TargetUnavailable with its own words."""
     host = children.start(name, "harness.target.host", first_line=msgspec.json.encode(config))
     try:
-        said = msgspec.json.decode(expect_line(host, HOST_READY_S), type=HostSaid)
+        said = msgspec.json.decode(expect_line(host, HOST_READY_S), type=HostReady | HostFailed)
     except HarnessError as error:
         raise TargetUnavailable(str(error)) from error
-    if said.type == "ready":
+    if isinstance(said, HostReady):
         return host
     if said.kind == "usage":
         raise UsageError(said.message)
@@ -133,9 +125,7 @@ class Stage:
             load.end(grace_s=5.0)
             if host:
                 host.end(grace_s=5.0)
-        if sampler.error is not None:
-            return self._end("harness_failed", f"resources.jsonl cannot be written: {sampler.error.strerror}")
-        return end
+        return self._unwatched(sampler) or end
 
     def start_target(self) -> Child | None:
         """The target's host, serving; None for a black box."""
@@ -194,12 +184,18 @@ class Stage:
         """Why this level must end now, if it must."""
         if interrupt.asked.is_set():
             return self._end("interrupted", "interrupted by the user")
-        if sampler.error is not None:
-            return self._end("harness_failed", f"resources.jsonl cannot be written: {sampler.error.strerror}")
+        if (unwatched := self._unwatched(sampler)) is not None:
+            return unwatched
         if host is not None and (code := host.returncode()) is not None:
             what = f"the target's process ended (exit {code}) during the level"
             return self._end("target_died", host.with_last_words(what))
         return None
+
+    def _unwatched(self, sampler: ResourceSampler) -> LevelEnd | None:
+        """The level's end, if its resources cannot be recorded."""
+        if sampler.error is None:
+            return None
+        return self._end("harness_failed", f"resources.jsonl cannot be written: {sampler.error.strerror}")
 
     def _end(self, status: LevelStatus, message: str = "") -> LevelEnd:
         return LevelEnd(level=self.level.label, status=status, message=message)

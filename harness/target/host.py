@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import uvloop
@@ -24,21 +24,10 @@ import uvloop
 from harness.child import die_with_parent
 from harness.errors import UsageError
 from harness.target.serving import Connection, Host
-from harness.target.target import HostConfig, Target
+from harness.target.target import HostConfig, HostFailed, HostReady, Target
 from harness.target.wire import BACKLOG
 
 _encode = msgspec.json.Encoder().encode
-
-
-class HostReady(msgspec.Struct, tag_field="type", tag="ready", frozen=True):
-    """The host listens."""
-
-
-class HostFailed(msgspec.Struct, tag_field="type", tag="failed", frozen=True):
-    """The target cannot be served: `usage` when what was asked for does not exist, `start` when it did not start."""
-
-    kind: Literal["usage", "start"]
-    message: str
 
 
 def build_target(config: HostConfig) -> Target:

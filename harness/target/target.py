@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -104,3 +104,14 @@ class HostConfig:
     options: Mapping[str, Any]
     services: Services = field(default_factory=Services)
     import_from: str | None = None  # a folder put first on sys.path: the scenario's
+
+
+class HostReady(msgspec.Struct, tag_field="type", tag="ready", frozen=True):
+    """A host's one line on its standard output: it listens."""
+
+
+class HostFailed(msgspec.Struct, tag_field="type", tag="failed", frozen=True):
+    """Or: it cannot serve. `usage` when what was asked for does not exist, `start` when it did not start."""
+
+    kind: Literal["usage", "start"]
+    message: str
