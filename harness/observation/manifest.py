@@ -27,6 +27,17 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]  # of the packages that carry the measurement
 
 
+class ServiceUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A real server that a run used, and where it came from. Never holds credentials."""
+
+    service: str  # redis | postgres
+    provider: str  # url | container | embedded | program
+    version: str
+    address: str  # host and port
+    detail: str = ""  # the image and its digest, the program's path
+    passed_over: tuple[str, ...] = ()  # the providers tried before it, each with the reason why not
+
+
 class LevelEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How one level ended. `message` says why when it is not `complete`."""
 
@@ -48,6 +59,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     levels: tuple[str, ...]  # labels, in the order they run
     machine: Machine
     t0: float  # the run's zero on the machine's monotonic clock
+    state: str = "memory"  # where the embedded orchestrator kept its state
+    services: tuple[ServiceUsed, ...] = ()
     finished: bool = False
     ended: tuple[LevelEnd, ...] = ()
 

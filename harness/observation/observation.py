@@ -138,6 +138,20 @@ class PoolUse(msgspec.Struct, frozen=True, gc=False):
     wait_s: float
 
 
+class StateUse(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What the target's stores of state went through; counts are of one process's life."""
+
+    provisional: bool = False  # serves from memory now, because Redis is away
+    provisional_writes: int = 0
+    promotions: int = 0  # Redis came back and was given what memory held
+    diverged: int = 0  # documents whose provisional writes could not be taken over
+    conflicts: int = 0  # compare-and-set writes of shared documents that were refused, and tried again
+    fenced: int = 0  # our writes that were refused, because another owner had taken over
+    taken_up: int = 0  # workflows of an earlier owner that this one went on with
+    repairs: int = 0  # documents of Redis that were brought up to PostgreSQL's
+    requeued: int = 0  # accepted workflows that the queue had lost
+
+
 class HostUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the target's host knows of itself. Loop lags are the ticks since the last sample, in seconds."""
 
@@ -149,6 +163,32 @@ class HostUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     rejected: int = 0
     pools: dict[str, PoolUse] = {}
     loop_lags_s: tuple[float, ...] = ()
+    state: StateUse | None = None
+
+
+class HealthSample(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One line of `health.jsonl`: a service was asked for a sign of life, over a connection of our own.
+
+    `response_s` is None when none came within the time we wait; `error` then says what was seen instead.
+    """
+
+    level: str
+    at: float  # asked; s from t0
+    service: str  # redis | postgres
+    response_s: float | None = None
+    error: str = ""
+
+
+class CrashFired(msgspec.Struct, frozen=True, gc=False):
+    """One line of `crashes.jsonl`, written by the orchestrator just before it ended or stopped itself."""
+
+    level: str
+    at: float
+    how: str  # kill | pause
+    point: str
+    pid: int
+    workflow: str = ""
+    step: str = ""
 
 
 class ResourceSample(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -37,6 +37,8 @@ class Work:
     cpu: Seconds = 0.0  # thread CPU time burnt in the target's process pool
     memory: Bytes = 0  # held for the whole step, every page written
     failure: Share = 0.0  # share of attempts that fail and may be retried; drawn by seed
+    effect: bool = False  # an act in the outside world, done and recorded by the witness, once for each step
+    update: tuple[str, ...] = ()  # shared documents it writes to, each by the policy declared for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,60 @@ class Orchestrator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Where the embedded orchestrator keeps what must outlive a step; `--state` sets `store`.
+
+    With any store but memory every step is a checkpoint, and workflows outlive their orchestrator.
+    """
+
+    store: Literal["memory", "redis", "postgres", "both"] = "memory"  # both: PostgreSQL is right, Redis its mirror
+    ttl: Seconds | None = None  # of a workflow's document, renewed by each checkpoint; its deadline when left out
+    lease: Seconds = 1.0  # an orchestrator that is silent for so long may be replaced
+    kept: Seconds = 60.0  # a finished workflow's result can be asked for so long; not with memory
+    queue: Literal["memory", "redis"] = "memory"  # of accepted workflows; redis: a stream
+    fallback: bool = False  # to memory while Redis is away; what rests on it alone is degraded
+    fallback_max: int = 10_000  # documents held then; beyond it writes are refused
+    fsync: bool = False  # of a PostgreSQL that we start: whether a commit waits for the disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A document that all workflows write to, and what happens when two do so at once."""
+
+    policy: Literal["merge", "refuse", "last_writer"] = "merge"  # field by field; compare and set; whole and blind
+    attempts: int = 100  # refuse only: compare-and-set tries of one update, with jitter, before the attempt fails
+
+
+CrashPoint = Literal[
+    "before_claim", "after_claim",
+    "before_effect", "after_effect",
+    "before_checkpoint", "after_checkpoint",
+    "between_stores",
+    "before_ack", "after_ack",
+]  # fmt: skip
+"""Claim: a workflow becomes this orchestrator's own. Effect: an agent acts outside. Checkpoint: a finding is stored.
+Between stores: PostgreSQL has a write that Redis has not. Ack: the end is stored, of which the client is then told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """Ends the orchestrator at named points, one after the other, and starts it again each time."""
+
+    kill: tuple[CrashPoint, ...] = ()  # SIGKILL when it next passes the point
+    pause: tuple[CrashPoint, ...] = ()  # after those: SIGSTOP; a second one takes over, then SIGCONT
+    every: Seconds = 2.0  # after each start, before the next point is armed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """A service that does not answer for a while (SIGSTOP: connections are taken, replies never come)."""
+
+    service: Literal["redis", "postgres"]
+    at: Seconds  # after the measure phase began
+    lasts: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpCall:
     """A request template: `{id}`, `{kind}`, `{seed}`, `{input}` and `{input.KEY}` are filled in, JSON types kept."""
 
@@ -210,6 +266,10 @@ class Scenario:
     workflow: tuple[Workflow, ...]
     agent: Mapping[str, Agent] = field(default_factory=dict)
     orchestrator: Orchestrator = field(default_factory=Orchestrator)
+    state: State = field(default_factory=State)
+    shared: Mapping[str, Shared] = field(default_factory=dict)
+    crash: Crash | None = None
+    outage: tuple[Outage, ...] = ()
     http: Http | None = None
     python: Python = field(default_factory=Python)
     watch: Watch | None = None

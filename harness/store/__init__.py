@@ -4,5 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-STORES: Mapping[str, str] = {"memory": "harness.store.memory:MemoryStore"}
-"""Store name -> "module:attribute" of a callable that builds it."""
+STORES: Mapping[str, str] = {
+    "memory": "harness.store.memory:MemoryStore",
+    "redis": "harness.store.redis:RedisStore",
+    "postgres": "harness.store.postgres:PostgresStore",
+    "both": "harness.store.dual:DualStore",
+}
+"""Store name -> "module:attribute" of its class."""

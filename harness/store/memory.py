@@ -29,9 +29,11 @@ class _Document(msgspec.Struct, eq=False):
     fields: dict[str, bytes] = {}
     versions: dict[str, int] = {}  # operation id -> the version it made, oldest first
     expires_at: float = math.inf
+    fence: int = 0
 
-    def written(self, op_id: str) -> WriteResult:
+    def written(self, op_id: str, fence: int) -> WriteResult:
         """Count one more version and remember which operation made it."""
+        self.fence = max(self.fence, fence)
         self.version = version = self.version + 1
         self.versions[op_id] = version
         if version > OP_IDS_KEPT:
@@ -65,10 +67,10 @@ class MemoryStore:
         if document is None or document.expires_at <= self._clock():
             self._bury(key)
             return Expired(self._tombstones[key]) if key in self._tombstones else None
-        return Versioned(document.version, document.value, document.fields)
+        return Versioned(document.version, document.value, document.fields, document.fence)
 
     async def write(
-        self, key: str, value: bytes, *, if_version: int, op_id: str, ttl_s: float | None = None
+        self, key: str, value: bytes, *, if_version: int, op_id: str, ttl_s: float | None = None, fence: int = 0
     ) -> WriteResult:
         """Set the whole value if the version is `if_version`; 0 creates. A tombstone refuses every write.
 
@@ -81,6 +83,8 @@ class MemoryStore:
             if if_version or key in self._tombstones:
                 return WriteResult(False, self._tombstones.get(key, 0))
             self._documents[key] = document = _Document(value)
+        elif fence < document.fence and fence:
+            return WriteResult(False, document.version, fenced=True)
         elif op_id in document.versions:
             return WriteResult(True, document.versions[op_id], True)
         elif document.version != if_version:
@@ -89,10 +93,10 @@ class MemoryStore:
             document.value = value
         if ttl_s is not None:
             self._expire_in(ttl_s, document)
-        return document.written(op_id)
+        return document.written(op_id, fence)
 
     async def merge(
-        self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None
+        self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None, fence: int = 0
     ) -> WriteResult:
         """Set `fields`, keep the others; creates the document when there is none. A tombstone refuses it."""
         document = self._documents.get(key)
@@ -101,21 +105,41 @@ class MemoryStore:
             if key in self._tombstones:
                 return WriteResult(False, self._tombstones[key])
             self._documents[key] = document = _Document(b"")
+        elif fence < document.fence and fence:
+            return WriteResult(False, document.version, fenced=True)
         elif op_id in document.versions:
             return WriteResult(True, document.versions[op_id], True)
         document.fields = {**document.fields, **fields}
         if ttl_s is not None:
             self._expire_in(ttl_s, document)
-        return document.written(op_id)
+        return document.written(op_id, fence)
 
     async def batch(self, operations: Sequence[Operation]) -> list[WriteResult]:
         """One after the other, in order."""
         return [
-            await self.write(each.key, each.value, if_version=each.if_version, op_id=each.op_id, ttl_s=each.ttl_s)
+            await self.write(
+                each.key, each.value, if_version=each.if_version, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence
+            )
             if isinstance(each, Write)
-            else await self.merge(each.key, each.fields, op_id=each.op_id, ttl_s=each.ttl_s)
+            else await self.merge(each.key, each.fields, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence)
             for each in operations
         ]
+
+    async def claim(self, key: str, fence: int) -> Versioned | Expired | None:
+        """Raise the fencing token and read."""
+        found = await self.read(key)
+        if not isinstance(found, Versioned) or found.fence >= fence:
+            return found
+        self._documents[key].fence = fence
+        return msgspec.structs.replace(found, fence=fence)
+
+    async def scan(self, prefix: str) -> list[tuple[str, Versioned]]:
+        """Every living document below `prefix`, by key."""
+        found = [(key, await self.read(key)) for key in sorted(self._documents) if key.startswith(prefix)]
+        return [(key, document) for key, document in found if isinstance(document, Versioned)]
+
+    async def close(self) -> None:
+        """Nothing to give back."""
 
     def _expire_in(self, ttl_s: float, document: _Document) -> None:
         now = self._clock()

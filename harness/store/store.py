@@ -3,6 +3,9 @@
 A document has a version, one whole `value` and any number of `fields`; all are opaque bytes, never decoded here.
 Every write carries an operation id. A document keeps its last `OP_IDS_KEPT` operation ids with their results, so a
 write that is sent again (because its reply was lost) is recognised and answered as the first time.
+
+A document also keeps the highest fencing token it was written or claimed with: a write with a lower one comes from
+an owner that was replaced (it was paused, say, and never knew) and is refused. Token 0 is no token.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ class Versioned(msgspec.Struct, frozen=True, gc=False):
     version: int
     value: bytes
     fields: Mapping[str, bytes]
+    fence: int = 0  # the highest fencing token it was written or claimed with
+    provisional: bool = False  # from memory, because the store is away: not authoritative
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class WriteResult(msgspec.Struct, frozen=True, gc=False):
     ok: bool
     version: int
     replayed: bool = False  # this operation id was seen before; nothing was written now
+    fenced: bool = False  # refused because a newer owner claimed the document
+    provisional: bool = False  # kept in memory only, because the store is away: not authoritative
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Write:
     if_version: int
     op_id: str
     ttl_s: float | None = None
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class Merge:
     fields: Mapping[str, bytes]
     op_id: str
     ttl_s: float | None = None
+    fence: int = 0
 
 
 Operation = Write | Merge
@@ -72,21 +81,35 @@ class StoreUnavailable(HarnessError):
 class StateStore(Protocol):
     """Versioned documents shared by concurrent workflows. A result, not an exception, tells of a conflict.
 
-    Every operation may raise `StoreUnavailable`. A tombstone refuses every write, also one that gives its version.
+    Every operation may raise `StoreUnavailable`. A write is looked at in this order: a tombstone refuses it, also one
+    that gives its version; a `fence` lower than the document's refuses it, also one that was done before; an
+    operation id that was seen before answers as then; and last the version decides.
     """
 
     async def read(self, key: str) -> Versioned | Expired | None:
         """The document, its tombstone, or None when it never was."""
 
     async def write(
-        self, key: str, value: bytes, *, if_version: int, op_id: str, ttl_s: float | None = None
+        self, key: str, value: bytes, *, if_version: int, op_id: str, ttl_s: float | None = None, fence: int = 0
     ) -> WriteResult:
         """Compare and set."""
 
     async def merge(
-        self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None
+        self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None, fence: int = 0
     ) -> WriteResult:
         """Set fields, server-side, without reading first. On an expired document it fails: `ok` is False."""
 
     async def batch(self, operations: Sequence[Operation]) -> list[WriteResult]:
         """The results of all operations, in order; not a transaction."""
+
+    async def claim(self, key: str, fence: int) -> Versioned | Expired | None:
+        """Raise the document's fencing token to `fence`, and read it, in one step; its version stays.
+
+        One that has a higher token already is returned as it is: whoever asked is the one that was replaced.
+        """
+
+    async def scan(self, prefix: str) -> list[tuple[str, Versioned]]:
+        """Every document that is alive and whose key begins with `prefix`, by key."""
+
+    async def close(self) -> None:
+        """Give back connections. The documents stay."""

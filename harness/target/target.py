@@ -42,11 +42,16 @@ class WorkflowResult(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Addresses of the real services a target may use; None where the scenario has none."""
+    """Addresses of the real services a target may use; None where the scenario has none.
+
+    URLs hold credentials: they go from process to process on standard input and into no file.
+    """
 
     llm_url: str | None = None
     redis_url: str | None = None
     postgres_url: str | None = None
+    namespace: str = "harness"  # the run's own: a prefix of Redis keys, a PostgreSQL schema
+    witness: str | None = None  # the socket of the witness, which does the agents' effects
 
 
 class Watch(Protocol):
@@ -83,6 +88,17 @@ class Admitting(Protocol):
 
     def admit(self, request: WorkflowRequest) -> None:
         """Accept the workflow, or raise `Rejected`. Called once, before its `run`, in the same loop iteration."""
+
+
+@runtime_checkable
+class Durable(Protocol):
+    """Optional power: what was accepted outlives the target's process."""
+
+    async def accept(self, request: WorkflowRequest) -> None:
+        """Write down that the workflow was accepted; only then is its client told. Called once, before its `run`.
+
+        Raises `TargetError` when it could not be written down.
+        """
 
 
 @runtime_checkable

@@ -1,0 +1,49 @@
+"""`ledger.jsonl`, the witness's own file, and the frames by which an agent asks the witness to act.
+
+    agent                                    witness
+    act{workflow,step,op_id,token}   ──▶     performs it, writes an Effect, fsync
+                                     ◀──     acted{op_id,answer}
+
+Newline-delimited JSON over a Unix socket, one connection an orchestrator process. The witness *is* the side effect:
+nothing of it passes through the orchestrator's stores, so what was done can be counted whatever they lost.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FILE = "ledger.jsonl"
+
+Answer = Literal["performed", "replayed", "refused"]
+"""`replayed`: this operation id was performed before, and is not again. `refused`: a higher token was seen before."""
+
+
+class Act(msgspec.Struct, tag_field="type", tag="act", frozen=True, gc=False):
+    """Do this. `op_id` is the same however often it is sent; `token` is the sender's fencing token (0: none)."""
+
+    workflow: str
+    step: str
+    op_id: str
+    token: int = 0
+
+
+class Acted(msgspec.Struct, tag_field="type", tag="acted", frozen=True, gc=False):
+    """It is on disk."""
+
+    op_id: str
+    answer: Answer
+
+
+class Effect(msgspec.Struct, tag_field="type", tag="effect", frozen=True, gc=False):
+    """One line of the ledger: an act as it was received. `owner` is the ordinal of the process that sent it, as the
+    kernel told the witness: 1 is the first that ever connected. So it is known who acted, whatever token was shown."""
+
+    at: float  # s from t0
+    workflow: str
+    step: str
+    op_id: str
+    token: int
+    owner: int
+    answer: Answer
