@@ -11,10 +11,12 @@ import contextlib
 import ctypes
 import json
 import os
+import pwd
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -41,12 +43,18 @@ def die_with_parent(parent: int, *, signum: signal.Signals = signal.SIGKILL) -> 
 
 
 class Child:
-    """One started process. Its standard error goes to `log`."""
+    """One started process. Its standard error goes to `log`.
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    Our own modules end when their input does; a program (`Children.start_program`) is asked by its `stop_signal`.
+    """
+
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], log: Path, stop_signal: signal.Signals | None = None
+    ) -> None:
         self.name = name
         self.log = log
         self._process = process
+        self._stop_signal = stop_signal
 
     @property
     def pid(self) -> int:
@@ -80,15 +88,26 @@ class Child:
             return None
 
     def end(self, *, grace_s: float) -> None:
-        """Close its input (our children end then), wait, then SIGTERM, then SIGKILL. Idempotent."""
+        """Ask it to end, wait, ask it again by SIGTERM, then SIGKILL. A stopped program is woken. Idempotent."""
         with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
+        if self._stop_signal is not None and self.returncode() is None:
+            self._process.send_signal(self._stop_signal)
+            self._wake()
         if self.wait(grace_s) is None:
             self._process.terminate()
             if self.wait(grace_s) is None:
                 self._process.kill()
                 self._process.wait()
-        self.stdout.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _wake(self) -> None:
+        """SIGCONT to its whole tree: one that was held still would hear nothing, nor would its children."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def with_last_words(self, what: str, lines: int = 8) -> str:
         """An error message, with the end of what the process wrote to its log, if it wrote any."""
@@ -105,6 +124,11 @@ class Children:
         self._children: list[Child] = []
         self._guardian: subprocess.Popen[bytes] | None = None
         self.leftovers: tuple[str, ...] = ()
+
+    @property
+    def run_id(self) -> str:
+        """What marks everything that is ours."""
+        return self._run_id
 
     def __enter__(self) -> Children:
         self._log_dir.mkdir(parents=True, exist_ok=True)
@@ -135,10 +159,54 @@ class Children:
         child.tell(first_line)
         return child
 
-    def register_pid(self, pid: int) -> None:
+    def start_program(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        first_input: bytes = b"",
+        user: str | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Run any program as `user` (None: as we are), its output to `logs/`, and register it with the guardian.
+
+        `first_input` is all it ever reads: credentials go there, never on a command line. `env` is added to ours.
+        """
+        log = self._log_dir / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [str(word) for word in argv],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                cwd=cwd,
+                env=self._environment() | dict(env or {}),
+                user=user,
+                group=pwd.getpwnam(user).pw_gid if user else None,
+                extra_groups=[] if user else None,
+                start_new_session=True,
+            )
+        self.register_pid(process.pid, stop_signal)
+        child = Child(name, process, log, stop_signal)
+        self._children.append(child)
+        with contextlib.suppress(BrokenPipeError):  # it ended already; its exit code tells
+            child.stdin.write(first_input)
+            child.stdin.close()
+        return child
+
+    def register_pid(self, pid: int, stop_signal: signal.Signals = signal.SIGKILL) -> None:
         """The guardian ends this process, too; the create time keeps it from ending a stranger with the same pid."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            self._tell({"pid": pid, "created": psutil.Process(pid).create_time()})
+            self._tell({"pid": pid, "created": psutil.Process(pid).create_time(), "signal": int(stop_signal)})
+
+    def register_removal(self, what: str, remove: str, **arguments: str) -> None:
+        """The guardian calls `remove` ("module:function") with these arguments when every process has ended.
+
+        The function returns what was still there and should not have been. `what` names it, without credentials.
+        """
+        self._tell({"remove": remove, "arguments": arguments, "what": what})
 
     def register_folder(self, folder: Path) -> None:
         """The guardian removes this folder at the end."""
@@ -154,10 +222,11 @@ class Children:
         assert self._guardian.stdout is not None
         self._guardian.stdin.close()
         with self._guardian.stdout as words:
-            report = words.read()
+            line = words.read()
         self._guardian.wait()
+        report = json.loads(line) if line else None
         self.leftovers = (
-            tuple(json.loads(report)["ended"])
+            (*report["ended"], *report["failed"])
             if report
             else ("the guardian itself, which had died before it could look",)
         )

@@ -15,12 +15,13 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 
 from harness import __version__
+from harness.arguments import EXISTING_FOLDER, FOLDER, STORES, Unit
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.run import Options, Plan
+    from harness.plan import Options, Plan
     from harness.stage import Interrupt
     from harness.verdict.judge import JudgedRun
 
@@ -41,41 +42,29 @@ def commands() -> None:
     """Load and resilience tests for multi-agent workflow orchestrators."""
 
 
-class _Unit(click.ParamType[float]):
-    """An option written with a unit, like "5 s"."""
-
-    def __init__(self, kind: Any) -> None:
-        self.name = kind
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        from harness.scenario.units import parse
-
-        try:
-            return parse(value, self._kind)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
 @commands.command()
 @click.argument("scenario", nargs=-1, required=True)
 @click.option("--level", "levels", multiple=True, metavar="LABEL", help="Only this level; may be repeated.")
+@click.option("--state", type=STORES, help="Where workflows keep their state, instead of the scenario's own choice.")
+@click.option(
+    "--redis-url", metavar="URL", help="Use this Redis.  [env: HARNESS_REDIS_URL; else one is found or started]"
+)
+@click.option("--postgres-url", metavar="URL", help="Use this PostgreSQL.  [env: DATABASE_URL; else as above]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the scenario's seed.")
 @click.option("--time-scale", type=click.FloatRange(0.0, min_open=True), help="Instead of the scenario's time_scale.")
-@click.option("--warmup", type=_Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "1 s".')
-@click.option("--measure", type=_Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
-@click.option("--baselines", type=_EXISTING_FOLDER, help=BASELINES_HELP)
-@click.option("--reports", type=_FOLDER, default=Path("reports"), show_default=True)
+@click.option("--warmup", type=Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "1 s".')
+@click.option("--measure", type=Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
+@click.option("--baselines", type=EXISTING_FOLDER, help=BASELINES_HELP)
+@click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 def run(
     scenario: tuple[str, ...],
     levels: tuple[str, ...],
+    state: str | None,
+    redis_url: str | None,
+    postgres_url: str | None,
     seed: int | None,
     time_scale: float | None,
     warmup: float | None,
@@ -87,7 +76,7 @@ def run(
     quiet: bool,
 ) -> None:
     """Run scenarios (files, folders, or names in scenarios/) and judge them."""
-    from harness.run import Options
+    from harness.plan import Options
 
     options = Options(
         levels=levels,
@@ -95,6 +84,9 @@ def run(
         time_scale=time_scale,
         warmup_s=warmup,
         measure_s=measure,
+        state=state,
+        redis_url=redis_url,
+        postgres_url=postgres_url,
         allow_remote=allow_remote,
         baselines=baselines,
         reports=reports,
@@ -108,7 +100,7 @@ def run(
 
 def _prepare_all(names: Sequence[str], options: Options) -> list[Plan]:
     """A plan for every scenario named. Raises UsageError with the mistakes of all of them."""
-    from harness.run import prepare, scenario_files
+    from harness.plan import prepare, scenario_files
 
     plans: list[Plan] = []
     mistakes: list[str] = []
@@ -186,8 +178,8 @@ def _signals(interrupt: Interrupt, console: Console) -> Iterator[None]:
 
 
 @commands.command()
-@click.argument("run_dir", metavar="RUN", type=_FOLDER)
-@click.option("--against", type=_EXISTING_FOLDER, help="Judge by the limits in this folder instead.")
+@click.argument("run_dir", metavar="RUN", type=FOLDER)
+@click.option("--against", type=EXISTING_FOLDER, help="Judge by the limits in this folder instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
 def judge(run_dir: Path, against: Path | None, as_json: bool) -> None:
     """Judge a run again from its files, by the limits it was run with."""
@@ -199,7 +191,7 @@ def judge(run_dir: Path, against: Path | None, as_json: bool) -> None:
 
 
 @commands.command()
-@click.argument("run_dir", metavar="RUN", type=_FOLDER)
+@click.argument("run_dir", metavar="RUN", type=FOLDER)
 @click.option("--format", "name", default="console", show_default=True, help="console, markdown, json or junit.")
 def report(run_dir: Path, name: str) -> None:
     """Print a run's report."""
@@ -211,7 +203,7 @@ def report(run_dir: Path, name: str) -> None:
 
 
 @commands.command()
-@click.argument("folder", type=_FOLDER, default=SCENARIOS)
+@click.argument("folder", type=FOLDER, default=SCENARIOS)
 def scenarios(folder: Path) -> None:
     """List the scenarios of a folder, a line each."""
     from harness.scenario.loading import list_scenarios
@@ -226,11 +218,11 @@ def scenarios(folder: Path) -> None:
 
 @commands.command()
 @click.argument("scenario", nargs=-1, required=True)
-@click.option("--baselines", type=_EXISTING_FOLDER, help=BASELINES_HELP)
+@click.option("--baselines", type=EXISTING_FOLDER, help=BASELINES_HELP)
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 def check(scenario: tuple[str, ...], baselines: Path | None, allow_remote: bool) -> None:
     """Check scenarios and their limits completely; start nothing."""
-    from harness.run import Options
+    from harness.plan import Options
 
     for plan in _prepare_all(scenario, Options(allow_remote=allow_remote, baselines=baselines)):
         limits = f"limits {_shown(plan.limits_path)}" if plan.limits_path else "no limits, so a run is inconclusive"
@@ -248,11 +240,12 @@ def schema() -> None:
 @commands.command()
 @click.argument("scenario")
 @click.option("--level", "levels", multiple=True, metavar="LABEL", help="The level whose deadlines and ids are used.")
-@click.option("--reports", type=_FOLDER, default=Path("reports"), show_default=True)
+@click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 def serve(scenario: str, levels: tuple[str, ...], reports: Path, allow_remote: bool) -> None:
     """Start a scenario's target and print the line that a hand-started locust reads; Ctrl-C ends it."""
-    from harness.run import Options, serving
+    from harness.plan import Options
+    from harness.run import serving
     from harness.stage import Interrupt
 
     [plan] = _prepare_all([scenario], Options(levels=levels, reports=reports, allow_remote=allow_remote))
@@ -260,6 +253,15 @@ def serve(scenario: str, levels: tuple[str, ...], reports: Path, allow_remote: b
     with _signals(interrupt, _progress_console()), serving(plan) as line:
         click.echo(line)
         interrupt.asked.wait()
+
+
+@commands.command()
+def services() -> None:
+    """Show which real servers can be had here, and why not the others."""
+    from harness.service.listing import service_rows
+
+    for line in service_rows():
+        click.echo(line)
 
 
 def _shown(path: Path) -> str:

@@ -26,6 +26,10 @@ class TargetUnavailable(HarnessError):
     """The system under test could not be reached or started: nothing was measured."""
 
 
+class ServiceUnavailable(TargetUnavailable):
+    """A real server that the run needs could not be found, started or used: nothing was measured."""
+
+
 class RunInvalid(HarnessError):
     """A run's files cannot be judged: missing, damaged beyond a torn tail, or of another schema version."""
 

@@ -5,23 +5,28 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from harness.child import Child, Children, expect_line
-from harness.errors import HarnessError, TargetUnavailable, UsageError
-from harness.load.control import Done, LoadConfig, LoadFailed, LoadReport, Stop
+from harness.child import Child, Children
+from harness.errors import HarnessError, TargetUnavailable
+from harness.hosting import Hosting, crash_orders
+from harness.load.control import Done, LoadConfig, LoadFailed, LoadReport, PhaseChanged, Stop
+from harness.observation.health import HealthSampler
 from harness.observation.manifest import LevelEnd, LevelStatus, Manifest
 from harness.observation.observation import ResourceSample
 from harness.observation.resources import ResourceSampler, find_process
+from harness.orchestrator.crash import CrashOrder
+from harness.outages import Outages
+from harness.provisions import Provisions
 from harness.scenario.scenario import Level, Scenario
 from harness.target import PYTHON_TARGET, TARGETS
-from harness.target.target import HostConfig, HostFailed, HostReady
+from harness.target.target import HostConfig
 
-HOST_READY_S = 60.0
 LOAD_OVERTIME_S = 30.0  # past its last possible moment; then the load process is stuck
 
 
@@ -45,36 +50,6 @@ class Interrupt:
     asked: threading.Event = field(default_factory=threading.Event)
 
 
-def host_config(scenario: Scenario, run_id: str, t0: float, socket_path: Path, import_from: Path) -> HostConfig | None:
-    """How to serve the scenario's target; None for a black box, which needs no host."""
-    if scenario.target == "http":
-        return None
-    if scenario.target == "embedded":
-        from harness.orchestrator.embedded import embedded_options
-
-        target, options = TARGETS["embedded"], embedded_options(scenario)
-    else:
-        attribute = scenario.target.removeprefix("python:")
-        target, options = PYTHON_TARGET, {"attribute": attribute, "expect": scenario.python.expect}
-    return HostConfig(
-        run_id=run_id, t0=t0, socket=str(socket_path), target=target, options=options, import_from=str(import_from)
-    )
-
-
-def start_host(children: Children, config: HostConfig, name: str) -> Child:
-    """Start a target host and wait until it serves. Raises UsageError or TargetUnavailable with its own words."""
-    host = children.start(name, "harness.target.host", first_line=msgspec.json.encode(config))
-    try:
-        said = msgspec.json.decode(expect_line(host, HOST_READY_S), type=HostReady | HostFailed)
-    except HarnessError as error:
-        raise TargetUnavailable(str(error)) from error
-    if isinstance(said, HostReady):
-        return host
-    if said.kind == "usage":
-        raise UsageError(said.message)
-    raise TargetUnavailable(f"the target did not start: {said.message}\n(its log: {host.log})")
-
-
 def watched_pid(scenario: Scenario) -> int | None:
     """The process of a black-box target, as its `[watch]` names it; None when it names none."""
     watch = scenario.watch
@@ -89,67 +64,118 @@ def watched_pid(scenario: Scenario) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One level: a fresh target, a load process, a sampler; and how it ended."""
+    """One level: a fresh target, a load process, samplers; and how it ended."""
 
     scenario: Scenario
     folder: Path  # the scenario's, from which its Python is imported
     level: Level
+    index: int  # of the level, in the order they run
     run_dir: Path
     manifest: Manifest
     children: Children
+    provisions: Provisions
     socket: Path
 
     @property
     def _name(self) -> str:
         return self.level.label.replace("/", "-per-")
 
-    def run(self, listener: Listener, interrupt: Interrupt, index: int) -> LevelEnd:
+    def run(self, listener: Listener, interrupt: Interrupt) -> LevelEnd:
         """Drive the level to its end; every process of it is ended when this returns."""
-        host = self.start_target()
-        listener.level_started(self.level.label, index, len(self.manifest.levels))
-        first_line = msgspec.json.encode(self.load_config(host))
+        hosting = self.host_target()
+        listener.level_started(self.level.label, self.index, len(self.manifest.levels))
+        first_line = msgspec.json.encode(self.load_config())
         load = self.children.start(f"load-{self._name}", "harness.load.worker", first_line=first_line)
         sampler = ResourceSampler(
             self.run_dir / "resources.jsonl",
             level=self.level.label,
             t0=self.manifest.t0,
-            target_pid=host.pid if host else watched_pid(self.scenario),
+            target_pid=hosting.host.pid if hosting else watched_pid(self.scenario),
             load_pid=load.pid,
-            socket_path=str(self.socket) if host else None,
+            socket_path=str(self.socket) if hosting else None,
         )
+        if hosting:
+            hosting.on_started = sampler.follow
+        outages = Outages(self.scenario.outage, self.provisions.running, t0=self.manifest.t0)
         sampler.start()
         try:
-            end = self._follow(load, host, sampler, listener, interrupt)
+            with self._health():
+                end = self._follow(load, hosting, sampler, outages, listener, interrupt)
+                self._audit(end)
         finally:
+            outages.end()
             sampler.stop()
             load.end(grace_s=5.0)
-            if host:
-                host.end(grace_s=5.0)
+            if hosting:
+                hosting.end()
         return self._unwatched(sampler) or end
 
-    def start_target(self) -> Child | None:
-        """The target's host, serving; None for a black box."""
-        config = host_config(
-            self.scenario,
-            self.manifest.run_id,
-            self.manifest.t0,
-            self.socket,
-            self.folder,
+    def host_target(self) -> Hosting | None:
+        """The target's host, serving; None for a black box, which needs no host."""
+        if self.scenario.target == "http":
+            return None
+        return Hosting(
+            self.children,
+            f"target-{self._name}",
+            level=self.level.label,
+            run_dir=self.run_dir,
+            orders=crash_orders(self.scenario.crash),
+            config=self._host_config,
         )
-        return start_host(self.children, config, f"target-{self._name}") if config else None
 
-    def load_config(self, host: Child | None) -> LoadConfig:
+    def _host_config(self, crash: CrashOrder | None) -> HostConfig:
+        """How to serve the scenario's target in one process, which is to suffer `crash`."""
+        if self.scenario.target == "embedded":
+            from harness.orchestrator.options import Placement, embedded_options
+
+            place = Placement(level=self.level.label, run_dir=str(self.run_dir), t0=self.manifest.t0, crash=crash)
+            target, options = TARGETS["embedded"], embedded_options(self.scenario, place)
+        else:
+            attribute = self.scenario.target.removeprefix("python:")
+            target, options = PYTHON_TARGET, {"attribute": attribute, "expect": self.scenario.python.expect}
+        return HostConfig(
+            run_id=self.manifest.run_id,
+            t0=self.manifest.t0,
+            socket=str(self.socket),
+            target=target,
+            options=options,
+            services=self.provisions.services(self.index),
+            import_from=str(self.folder),
+        )
+
+    def load_config(self) -> LoadConfig:
         """What the load process of this level is told."""
         return LoadConfig(
             run_dir=str(self.run_dir),
             level=self.level.label,
             t0=self.manifest.t0,
-            socket=str(self.socket) if host else None,
+            socket=None if self.scenario.target == "http" else str(self.socket),
             scenario_dir=str(self.folder),
         )
 
+    def _health(self) -> AbstractContextManager[object]:
+        """Samples the services while the level runs."""
+        if not self.provisions.running:
+            return nullcontext()
+        return HealthSampler(
+            self.run_dir / "health.jsonl", self.provisions.urls, t0=self.manifest.t0, level=self.level.label
+        )
+
+    def _audit(self, end: LevelEnd) -> None:
+        """After a level that is whole: is Redis what PostgreSQL is?"""
+        if end.status == "complete" and self.scenario.state.store == "both":
+            found = self.provisions.audit(self.index, self.level.label)
+            with (self.run_dir / "audit.jsonl").open("ab") as file:
+                file.write(msgspec.json.encode(found) + b"\n")
+
     def _follow(
-        self, load: Child, host: Child | None, sampler: ResourceSampler, listener: Listener, interrupt: Interrupt
+        self,
+        load: Child,
+        hosting: Hosting | None,
+        sampler: ResourceSampler,
+        outages: Outages,
+        listener: Listener,
+        interrupt: Interrupt,
     ) -> LevelEnd:
         """Pass on what the load process says until it is done, the target dies, or the person wants out."""
         said: queue.Queue[bytes] = queue.Queue()
@@ -159,7 +185,8 @@ class Stage:
         decode = msgspec.json.Decoder(LoadReport).decode
         cut: LevelEnd | None = None
         while True:
-            if cut is None and (cut := self._cut(host, sampler, interrupt)) is not None:
+            outages.look()
+            if cut is None and (cut := self._cut(hosting, sampler, interrupt)) is not None:
                 load.tell(msgspec.json.encode(Stop()))
                 latest = time.monotonic() + LOAD_OVERTIME_S
             if time.monotonic() > latest:
@@ -175,21 +202,27 @@ class Stage:
                 )
             report = decode(line)
             listener.report(self.level.label, report, sampler.latest)
+            if isinstance(report, PhaseChanged) and report.phase == "measure":
+                outages.begin(report.at)
             if isinstance(report, LoadFailed):
                 return self._end("harness_failed", report.message)
             if isinstance(report, Done):
-                return cut or self._cut(host, sampler, interrupt) or self._end("complete")
+                return cut or self._cut(hosting, sampler, interrupt) or self._end("complete")
 
-    def _cut(self, host: Child | None, sampler: ResourceSampler, interrupt: Interrupt) -> LevelEnd | None:
+    def _cut(self, hosting: Hosting | None, sampler: ResourceSampler, interrupt: Interrupt) -> LevelEnd | None:
         """Why this level must end now, if it must."""
         if interrupt.asked.is_set():
             return self._end("interrupted", "interrupted by the user")
         if (unwatched := self._unwatched(sampler)) is not None:
             return unwatched
-        if host is not None and (code := host.returncode()) is not None:
-            what = f"the target's process ended (exit {code}) during the level"
-            return self._end("target_died", host.with_last_words(what))
-        return None
+        witness = self.provisions.witness
+        if witness is not None and (code := witness.returncode()) is not None:
+            return self._end("harness_failed", witness.with_last_words(f"the witness ended (exit {code})"))
+        try:
+            died = hosting.look() if hosting is not None else None
+        except (TargetUnavailable, HarnessError) as error:
+            died = f"the target could not be started again: {error}"
+        return self._end("target_died", died) if died else None
 
     def _unwatched(self, sampler: ResourceSampler) -> LevelEnd | None:
         """The level's end, if its resources cannot be recorded."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.observation.manifest import LevelEnd, Machine, Manifest
+from harness.child import Children
+from harness.observation.history import Answered, Called
+from harness.observation.ledger import Answer, Effect
+from harness.observation.manifest import LevelEnd, Machine, Manifest, ServiceUsed
 from harness.observation.observation import (
+    AuditResult,
+    CrashFired,
+    Difference,
+    HealthSample,
     HostUse,
     JournalLine,
     LoadCheck,
@@ -25,7 +33,9 @@ from harness.observation.observation import (
     ResourceSample,
     StepRecord,
 )
-from harness.scenario.scenario import Agent, Load, Scenario, Workflow
+from harness.scenario.scenario import Agent, Crash, Load, Outage, Scenario, Shared, Work, Workflow
+from harness.scenario.shapes import Step
+from harness.service.service import ServiceSettings, provide
 
 MEBIBYTE = 2**20
 MEASURE_FROM_S = 10.0
@@ -54,6 +64,13 @@ class RunBuilder:
     ended: list[LevelEnd] = field(default_factory=list)
     lines: list[JournalLine] = field(default_factory=list)
     samples: list[ResourceSample] = field(default_factory=list)
+    state: str = "memory"
+    services: tuple[ServiceUsed, ...] = ()
+    work: Work = field(default_factory=Work)  # of every agent
+    workflow_steps: tuple[Step, ...] = ()
+    crash: Crash | None = None
+    outage: tuple[Outage, ...] = ()
+    others: dict[str, list[Any]] = field(default_factory=dict)  # by file name; a file without an entry is not written
 
     def phases(self, level: str = "10", *, last: str = "end") -> None:
         """The marks of a level, up to `last`; its end in the manifest too, when that is `end`."""
@@ -124,6 +141,34 @@ class RunBuilder:
             mine = msgspec.structs.replace(use, cpu_s=load_cpu * at)
             self.samples.append(ResourceSample(level=level, at=at, target=use, load=mine, host=host))
 
+    def effect(self, workflow: str, step: str, answer: Answer = "performed", *, owner: int = 1, token: int = 0) -> None:
+        """An act that the witness wrote down."""
+        acts = self.others.setdefault("ledger.jsonl", [])
+        acts.append(Effect(15.0, workflow, step, f"{workflow}/{step}/{len(acts)}", token, owner, answer))
+
+    def update(self, op_id: str, version: int | None, at: float = 15.0, *, key: str = "hot", process: int = 1) -> None:
+        """A merge of a shared document that took 10 ms and made `version`; None: it was never answered."""
+        number = len(self.others.setdefault("history.jsonl", []))
+        self.others["history.jsonl"].append(Called(number, process, key, "merge", at, op_id))
+        if version is not None:
+            self.others["history.jsonl"].append(Answered(number, process, at + 0.01, True, version))
+
+    def health(self, *responses_s: float | None, service: str = "redis", level: str = "10", begun: float = 0.0) -> None:
+        """How a service answered, each second; None: not at all."""
+        self.others.setdefault("health.jsonl", []).extend(
+            HealthSample(level, begun + second, service, response_s, "" if response_s is not None else "no answer")
+            for second, response_s in enumerate(responses_s)
+        )
+
+    def crashed(self, point: str, at: float, how: str = "kill", level: str = "10") -> None:
+        """The orchestrator was ended there."""
+        self.others.setdefault("crashes.jsonl", []).append(CrashFired(level, at, how, point, 7))
+
+    def audit(self, compared: int, *different: str, level: str = "10") -> None:
+        """Both stores were compared after the level."""
+        found = tuple(Difference(key, "version 3 in PostgreSQL, 2 in Redis") for key in different)
+        self.others.setdefault("audit.jsonl", []).append(AuditResult(level, compared, found))
+
     def sound(self, count: int = 400, level: str = "10", latency_s: float = 1.0) -> None:
         """A whole level in which nothing is wrong."""
         self.workflows(count, latency_s, level=level)
@@ -138,13 +183,16 @@ class RunBuilder:
             description="written by a test",
             target=self.target,
             load=self.load,
-            workflow=(Workflow(kind="simple"),),
-            agent={name: Agent() for name in self.agents},
+            workflow=(Workflow(kind="simple", steps=self.workflow_steps),),
+            agent={name: Agent(work=self.work) for name in self.agents},
+            shared={name: Shared() for name in self.work.update},
+            crash=self.crash,
+            outage=self.outage,
         )
         (self.folder / "scenario.json").write_bytes(msgspec.json.encode(scenario))
         if self.limits is not None:
             (self.folder / "limits.toml").write_text(self.limits)
-        for name, lines in (("journal.jsonl", self.lines), ("resources.jsonl", self.samples)):
+        for name, lines in (("journal.jsonl", self.lines), ("resources.jsonl", self.samples), *self.others.items()):
             (self.folder / name).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
         machine = Machine(
             system="Linux 6", cpu="some CPU", cores=2, memory_bytes=2**34, python="3.11.7", versions={"msgspec": "0.22"}
@@ -159,6 +207,8 @@ class RunBuilder:
             levels=self.levels,
             machine=machine,
             t0=0.0,
+            state=self.state,
+            services=self.services,
             finished=self.finished,
             ended=tuple(self.ended),
         ).write(self.folder)
@@ -169,3 +219,28 @@ class RunBuilder:
 def run(tmp_path: Path) -> RunBuilder:
     """A run to be written by hand."""
     return RunBuilder(tmp_path / "run")
+
+
+QUICKEST_FIRST = ServiceSettings(order=("embedded", "program", "container"))
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    """What the session's servers belong to: they end with it, also when pytest is killed."""
+    with Children(f"tests-{os.getpid()}", tmp_path_factory.mktemp("servers")) as children:
+        yield children
+    assert children.leftovers == ()
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers: Children) -> Iterator[str]:
+    """A real Redis of this session; tests keep to a namespace of their own."""
+    with provide("redis", QUICKEST_FIRST, servers) as running:
+        yield running.url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(servers: Children) -> Iterator[str]:
+    """A real PostgreSQL of this session; tests keep to a schema of their own."""
+    with provide("postgres", QUICKEST_FIRST, servers) as running:
+        yield running.url

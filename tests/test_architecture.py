@@ -15,6 +15,7 @@ PACKAGE = ROOT / "harness"
 GROUPS = ("data", "system", "drive", "judge", "edge")
 GROUP_OF = {
     "cli": "edge", "commands": "edge", "__main__": "edge", "run": "edge", "stage": "edge", "report": "edge",
+    "plan": "edge", "arguments": "edge", "hosting": "edge", "provisions": "edge", "outages": "edge",
     "verdict": "judge", "statistics": "judge",
     "load": "drive", "fault": "drive",
     "orchestrator": "system", "target": "system", "store": "system", "service": "system", "llm": "system",

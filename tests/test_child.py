@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -131,3 +132,118 @@ def test_a_strangers_process_is_left_alone(tmp_path: Path) -> None:
         assert stranger.poll() is None
     finally:
         stranger.communicate(b"\n")
+
+
+def remember(*, path: str, text: str) -> list[str]:
+    """What a test has the guardian do at the end."""
+    Path(path).write_text(text)
+    return [f"found {text}"] if text else []
+
+
+@pytest.fixture
+def removals(modules: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that the guardian can call; the file that it writes."""
+    source = "from pathlib import Path\n" + inspect.getsource(remember)
+    (modules / "removing.py").write_text(source + "\ndef breaks(*, url): raise ValueError(url)\n")
+    monkeypatch.setenv("PYTHONPATH", str(modules))
+    return modules.parent / "remembered"
+
+
+def test_a_program_gets_its_input_and_its_output_goes_to_the_log(tmp_path: Path) -> None:
+    """The input ends after what it was given, so that it may hold a secret configuration."""
+    with Children("test-program", tmp_path / "logs") as children:
+        child = children.start_program("cat", ["cat"], first_input=b"a secret\nand more\n")
+        assert child.wait(20) == 0
+        assert child.log.read_text() == "a secret\nand more\n"
+        quick = children.start_program("true", ["true"], first_input=b"x" * 2**20)
+        assert quick.wait(20) == 0
+    assert children.leftovers == ()
+
+
+def test_a_program_is_asked_by_its_own_signal_also_when_it_is_stopped(tmp_path: Path) -> None:
+    """Its child is woken with it: a program may be waiting for that."""
+    script = "trap 'kill -s TERM $!; wait $!; echo asked; exit 7' QUIT; sleep 300 & echo ready; wait"
+    with Children("test-signal", tmp_path / "logs") as children:
+        child = children.start_program("asked", ["sh", "-c", script], stop_signal=signal.SIGQUIT)
+        while "ready" not in child.log.read_text():
+            assert child.wait(0.01) is None
+        family = [psutil.Process(child.pid), *psutil.Process(child.pid).children()]
+        for process in family:
+            process.suspend()
+        child.end(grace_s=20)
+        assert child.returncode() == 7
+        assert child.log.read_text().endswith("asked\n")
+    assert children.leftovers == ()
+    assert wait_gone([process.pid for process in family]) == []
+
+
+def test_a_program_that_ignores_everything_is_killed(tmp_path: Path) -> None:
+    """Asking is bounded."""
+    with Children("test-deaf", tmp_path / "logs") as children:
+        child = children.start_program("deaf", ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"])
+        while "ready" not in child.log.read_text():
+            assert child.wait(0.01) is None
+        child.end(grace_s=0.2)
+        assert child.returncode() == -signal.SIGKILL
+
+
+def test_a_program_that_does_not_exist_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    """The way it is for any program."""
+    with Children("test-missing", tmp_path / "logs") as children, pytest.raises(FileNotFoundError):
+        children.start_program("missing", [tmp_path / "no-such-program"])
+    assert children.leftovers == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a program as somebody else")
+def test_a_program_can_run_as_somebody_else(tmp_path: Path) -> None:
+    """With that user's groups only."""
+    with Children("test-user", tmp_path / "logs") as children:
+        child = children.start_program("id", ["sh", "-c", "id -un; id -G"], user="nobody", cwd=Path("/"))
+        assert child.wait(20) == 0
+    user, groups = child.log.read_text().splitlines()
+    assert user == "nobody"
+    assert "0" not in groups.split()
+
+
+def test_the_guardian_asks_a_program_before_it_kills_it(tmp_path: Path, modules: Path) -> None:
+    """One that cleans up when asked is given the time to, also when it is stopped."""
+    cleaned = tmp_path / "cleaned"
+    script = f"trap 'touch {cleaned}; exit 0' QUIT; echo ready; while :; do sleep 0.05; done"
+    owner = (
+        "import signal, sys, os, psutil\nfrom pathlib import Path\nfrom harness.child import Children\n"
+        "with Children('test-asked', Path(sys.argv[1])) as children:\n"
+        "    child = children.start_program('p', ['sh', '-c', sys.argv[2]], stop_signal=signal.SIGQUIT)\n"
+        "    while 'ready' not in child.log.read_text(): child.wait(0.01)\n"
+        "    psutil.Process(child.pid).suspend()\n"
+        "    print(child.pid, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", owner, str(tmp_path / "logs"), script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    guardians = [p for p in psutil.Process(process.pid).children() if "harness.guardian" in p.cmdline()]
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert wait_gone([pid, *(p.pid for p in guardians)]) == []
+    assert cleaned.exists()
+
+
+def test_the_guardian_calls_what_removes_the_rest(tmp_path: Path, removals: Path) -> None:
+    """After everything has ended; what it found there is a leftover."""
+    with Children("test-removal", tmp_path / "logs") as children:
+        children.register_removal("nothing", "removing:remember", path=str(removals), text="")
+        children.register_removal("something", "removing:remember", path=str(removals), text="a rest")
+        assert not removals.exists()
+    assert removals.read_text() == "a rest"
+    assert children.leftovers == ("found a rest",)
+
+
+def test_a_removal_that_fails_is_reported_without_its_arguments(tmp_path: Path, removals: Path) -> None:
+    """They may hold credentials; the others are still called."""
+    with Children("test-failing", tmp_path / "logs") as children:
+        children.register_removal("the thing", "removing:breaks", url="a-secret")
+        children.register_removal("nothing", "removing:remember", path=str(removals), text="")
+    assert children.leftovers == ("the thing could not be removed: ValueError",)
+    assert removals.exists()

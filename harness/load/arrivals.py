@@ -5,7 +5,6 @@ Each purpose has a random stream of its own, so that drawing one thing more neve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -13,6 +12,7 @@ from random import Random
 from typing import Protocol
 
 from harness.errors import UsageError, unknown_name
+from harness.observation.ids import level_prefix
 from harness.scenario.scenario import Level, Load, Workflow
 from harness.target.target import WorkflowRequest
 
@@ -154,7 +154,7 @@ class Requests:
     """The workflows of one level, one after the other, each with an id unique in the run and a seed of its own."""
 
     def __init__(self, run_seed: int, label: str, workflows: Sequence[Workflow]) -> None:
-        self._prefix = re.sub(r"[^0-9A-Za-z.]+", "_", label)
+        self._prefix = level_prefix(label)
         self._purpose = blake2b(f"{run_seed}|workflow/{label}|".encode(), digest_size=8)
         self._deck = Deck(workflows, Random(seed_of(run_seed, f"kinds/{label}")))
         self._ordinal = 0

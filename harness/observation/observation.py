@@ -191,6 +191,21 @@ class CrashFired(msgspec.Struct, frozen=True, gc=False):
     step: str = ""
 
 
+class Difference(msgspec.Struct, frozen=True, gc=False):
+    """A document that the two stores do not agree on."""
+
+    key: str
+    why: str
+
+
+class AuditResult(msgspec.Struct, frozen=True, gc=False):
+    """One line of `audit.jsonl`: both stores were compared, after a level, when nothing was written any more."""
+
+    level: str
+    compared: int
+    different: tuple[Difference, ...] = ()
+
+
 class ResourceSample(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One line of `resources.jsonl`."""
 

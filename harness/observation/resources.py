@@ -42,12 +42,25 @@ class TreeWatch:
     def __init__(self, root_pid: int) -> None:
         self._root = psutil.Process(root_pid)
         self._known: dict[int, psutil.Process] = {root_pid: self._root}
+        self._next_root: int | None = None
         self._cpu_s: dict[tuple[int, float], float] = {}
         self._next_tree = 0.0
         self._next_detail = 0.0
 
+    def follow(self, root_pid: int) -> None:
+        """From the next sample on, the tree is the one of this process, too: a successor of the root."""
+        self._next_root = root_pid
+
+    def _change_root(self, pid: int) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, and its own successor will be told
+            self._root = self._known[pid] = psutil.Process(pid)
+            self._next_tree = self._next_detail = 0.0
+
     def sample(self, now: float) -> ProcessUse | None:
         """Sums over the tree; None once the root is gone. `now` decides when the costly parts are due (s)."""
+        if self._next_root is not None:
+            pid, self._next_root = self._next_root, None
+            self._change_root(pid)
         if now >= self._next_tree:
             self._next_tree = now + TREE_S
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -99,26 +112,41 @@ class TreeWatch:
 
 
 class HostAsk:
-    """Asks the target host for its own view, over its own connection."""
+    """Asks the target host for its own view, over its own connection, which is made anew when it was lost."""
 
-    def __init__(self, path: str, timeout_s: float = 2.0) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(timeout_s)
-        self._socket.connect(path)
-        self._lines = self._socket.makefile("rb")
+    def __init__(self, path: str, timeout_s: float = 1.0) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._socket: socket.socket | None = None
 
     def use(self) -> HostUse | None:
         """None when the host is gone or too busy to answer in time."""
         try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX)
+                self._socket.settimeout(self._timeout_s)
+                self._socket.connect(self._path)
             self._socket.sendall(b'{"type":"stats"}\n')
-            line = self._lines.readline()
+            return msgspec.json.decode(self._line(), type=_StatsLine).use
         except OSError:
+            self.close()
             return None
-        return msgspec.json.decode(line, type=_StatsLine).use if line else None
 
     def close(self) -> None:
-        self._lines.close()
-        self._socket.close()
+        """Hang up: an answer that is late must not be taken for the next one's."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _line(self) -> bytes:
+        assert self._socket is not None
+        line = b""
+        while not line.endswith(b"\n"):
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                raise ConnectionError("the host hung up")
+            line += chunk
+        return line
 
 
 class _StatsLine(msgspec.Struct):
@@ -141,6 +169,11 @@ class ResourceSampler:
         self._thread = threading.Thread(target=self._run, name="resources", daemon=True)
         self.latest: ResourceSample | None = None
         self.error: OSError | None = None
+
+    def follow(self, target_pid: int) -> None:
+        """The target's process was replaced by this one."""
+        if self._target is not None:
+            self._target.follow(target_pid)
 
     def start(self) -> None:
         self._thread.start()

@@ -37,10 +37,10 @@ class Admission:
         self._clock = clock
         self._ended_at: deque[float] = deque(maxlen=RATE_OVER)
 
-    def admit(self) -> Ticket:
-        """Accept a workflow, or raise `Rejected`. Never waits."""
+    def admit(self, *, promised: bool = False) -> Ticket:
+        """Accept a workflow, or raise `Rejected`. Never waits. What an earlier owner `promised` is never refused."""
         slots = self.slots
-        if slots.busy >= slots.size and slots.waiting >= self._queue:
+        if not promised and slots.busy >= slots.size and slots.waiting >= self._queue:
             self.rejected += 1
             raise Rejected(retry_after_s=self._retry_after_s(slots.waiting), queue_depth=slots.waiting)
         now = self._clock()
@@ -49,6 +49,14 @@ class Admission:
         if waiting is not None and slots.waiting > self.queue_peak:
             self.queue_peak = slots.waiting
         return now, waiting
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """An accepted workflow will not run after all: its place goes to the next."""
+        _, waiting = ticket
+        if waiting is None or waiting.done():
+            self.slots.release(self._clock())
+        else:
+            self.slots.leave(waiting)
 
     def ended(self) -> None:
         """A workflow that had a slot gives it back."""

@@ -14,6 +14,7 @@ from harness.llm.draws import uniforms
 from harness.llm.latency import MODELS, call_s
 from harness.orchestrator.burners import Burners
 from harness.orchestrator.call import AgentFailed, Call
+from harness.orchestrator.outside import Outside
 from harness.scenario.scenario import Think, Work
 
 BLOCK_BYTES = 16 * 2**20
@@ -55,16 +56,28 @@ class Pages:
 class Means:
     """What all declared agents of one orchestrator share."""
 
-    def __init__(self, *, seed: int, time_scale: float, cpu_workers: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        time_scale: float,
+        cpu_workers: int,
+        clock: Callable[[], float],
+        outside: Outside | None = None,
+    ) -> None:
         self.seed = seed  # of the run: latencies and failures are drawn by it
         self.time_scale = time_scale
         self.clock = clock
         self.burners = Burners(cpu_workers)
         self.thinking = 0  # LLM calls in flight
+        self.outside = outside
 
 
 class DeclaredAgent:
-    """Does one `Work`: takes memory, thinks, waits, burns, and then may fail. Memory is held until the step ends."""
+    """Does one `Work`: takes memory, thinks, waits, burns, acts, updates what is shared, and then may fail.
+
+    Memory is held until the step ends. Failing comes last, so that what is tried again has acted before.
+    """
 
     def __init__(self, work: Work, means: Means) -> None:
         self._work = work
@@ -81,9 +94,20 @@ class DeclaredAgent:
             await asyncio.sleep(work.wait)
         if work.cpu:
             await self._means.burners.burn(work.cpu)
+        if work.effect or work.update:
+            await self._reach_outside(work, call)
         if work.failure:
             self._fail_by_chance(work.failure, call)
         return finding(call)
+
+    async def _reach_outside(self, work: Work, call: Call) -> None:
+        outside = self._means.outside
+        if outside is None:
+            raise AgentFailed(f"agent {call.step.agent!r} reaches outside, and nothing is there", error_class="outside")
+        if work.effect:
+            await outside.act(call)
+        if work.update:
+            await outside.update(work.update, call)
 
     async def _think(self, think: Think, call: Call) -> None:
         means = self._means

@@ -7,16 +7,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.orchestrator.call import AgentFunction
+from harness.orchestrator.crash import CrashPoints
+from harness.orchestrator.durable import DurableOrchestrator
 from harness.orchestrator.engine import Engine
 from harness.orchestrator.options import embedded_options, read_options
+from harness.orchestrator.outside import open_outside
 from harness.store.memory import MemoryStore
 from harness.store.store import StateStore
+from harness.target.target import Services, Target
 
-__all__ = ["Embedded", "embedded_options"]
+__all__ = ["Embedded", "embedded", "embedded_options"]
+
+
+def embedded(options: Mapping[str, Any]) -> Target:
+    """The orchestrator that the options ask for: with state in memory, or durable. Raises UsageError."""
+    read = read_options(options)
+    return Embedded(options) if read.state.store == "memory" else DurableOrchestrator(read)
 
 
 class Embedded(Engine):
-    """A `Target` that is `Admitting` and `Measurable`: the engine, built from JSON (`embedded_options` makes it).
+    """The engine as a `Target` that is `Admitting` and `Measurable`, with its state in memory.
 
     Raises UsageError for options that cannot be run. `clock` gives seconds, and runs as the loop's timers do;
     `agents` replaces the declared work of the agents it names.
@@ -31,4 +41,19 @@ class Embedded(Engine):
         agents: Mapping[str, AgentFunction] | None = None,
     ) -> None:
         store = MemoryStore(clock=clock) if store is None else store
-        super().__init__(read_options(options), store=store, clock=clock, agents=agents)
+        self._read = read_options(options)
+        super().__init__(self._read, store=store, clock=clock, agents=agents)
+
+    async def start(self, services: Services) -> None:
+        """Open what agents reach for outside, and warm up."""
+        disarmed = CrashPoints(None, path=None, level="", t0=0.0, clock=self._clock)
+        self._means.outside = await open_outside(
+            self._read, services, self._store, token=0, points=disarmed, clock=self._clock
+        )
+        await super().start(services)
+
+    async def stop(self) -> None:
+        """Release everything."""
+        await super().stop()
+        if self._means.outside is not None:
+            await self._means.outside.close()

@@ -8,7 +8,7 @@ agents is paid here, so this module calls the store and the pools directly, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
@@ -28,10 +28,11 @@ from harness.orchestrator.context import (
 )
 from harness.orchestrator.deadline import Alarm, Deadlines
 from harness.orchestrator.options import Options
+from harness.orchestrator.outside import Outside
 from harness.orchestrator.pool import Pool
 from harness.orchestrator.retry import RetryBudget, retry_wait_s
 from harness.orchestrator.workflow import Plan, PlannedStep, plan
-from harness.store.store import StateStore, StoreUnavailable
+from harness.store.store import StateStore, StoreUnavailable, Versioned
 from harness.target.target import Services, StepTuple, Watch, WorkflowRequest, WorkflowResult
 
 _OK, _FAILED = Outcome.OK, Outcome.FAILED
@@ -45,6 +46,7 @@ class _Flow(msgspec.Struct, eq=False):
     steps: list[StepTuple]
     zero: float  # the zero of the watch's clock, on the engine's
     version: int = 1  # of the shared context, once what was sent to it is written
+    done: Collection[str] = ()  # steps whose findings were in it before this run began
     retries: int = 0
     tokens: int = 0
 
@@ -63,8 +65,11 @@ class Engine:
         store: StateStore,
         clock: Callable[[], float],
         agents: Mapping[str, AgentFunction] | None = None,
+        outside: Outside | None = None,
     ) -> None:
         bounds = options.orchestrator
+        self._live_ttl_s = options.state.ttl
+        self._finished_ttl_s = FINISHED_KEPT_S if options.state.store == "memory" else options.state.ttl
         self._seed = options.seed
         self._store = store
         self._clock = clock
@@ -74,7 +79,11 @@ class Engine:
         self._deadlines = Deadlines(clock=clock)
         self._tickets: dict[str, Ticket] = {}  # admitted, and not yet in `run`
         self._means = Means(
-            seed=options.seed, time_scale=options.time_scale, cpu_workers=bounds.cpu_workers, clock=clock
+            seed=options.seed,
+            time_scale=options.time_scale,
+            cpu_workers=bounds.cpu_workers,
+            clock=clock,
+            outside=outside,
         )
         self._burns = any(work.cpu for _, work in options.works)
         self._pools = {agent: Pool(options.declared(agent).pool, clock=clock) for agent in sorted(options.agents)}
@@ -95,12 +104,19 @@ class Engine:
         self._deadlines.stop()
         await self._means.burners.stop()
 
-    def admit(self, request: WorkflowRequest) -> None:
-        """Accept the workflow, or raise `Rejected`; its `run` must follow."""
-        self._tickets[request.id] = self._admission.admit()
+    def admit(self, request: WorkflowRequest, *, promised: bool = False) -> None:
+        """Accept the workflow, or raise `Rejected`; its `run` or `withdraw` must follow. `promised`: never refused."""
+        self._tickets[request.id] = self._admission.admit(promised=promised)
 
-    async def run(self, request: WorkflowRequest, watch: Watch) -> WorkflowResult:
-        """Run a workflow to its end, or raise `TargetError`. One that was not admitted before is admitted now."""
+    def withdraw(self, request: WorkflowRequest) -> None:
+        """It was admitted and will not run."""
+        self._admission.withdraw(self._tickets.pop(request.id))
+
+    async def run(self, request: WorkflowRequest, watch: Watch, found: Versioned | None = None) -> WorkflowResult:
+        """Run a workflow to its end, or raise `TargetError`. One that was not admitted before is admitted now.
+
+        `found` is its document, when there is one already: steps whose findings are in it are not run again.
+        """
         key, store = request.id, self._store
         accepted_at, place = self._tickets.pop(key) if key in self._tickets else self._admission.admit()
         alarm = self._deadlines.enter(accepted_at, accepted_at + request.deadline_s)
@@ -112,14 +128,17 @@ class Engine:
             watch.started()
             plan = self._plan(request)
             flow = _Flow(request, plan, watch.steps, self._clock() - watch.clock())
-            created = await store.write(
-                key, plan.label, if_version=0, op_id=f"{key}/create", ttl_s=request.deadline_s + FINISHED_KEPT_S
-            )
-            if not created.ok:
-                raise not_created(created, key)
+            if found is not None:
+                flow.version, flow.done = found.version, found.fields
+            else:
+                ttl_s = self._live_ttl_s or request.deadline_s + FINISHED_KEPT_S
+                created = await store.write(key, plan.label, if_version=0, op_id=f"{key}/create", ttl_s=ttl_s)
+                if not created.ok:
+                    raise not_created(created, key)
             if plan.chain:
                 for step in plan.steps:
-                    await self._step(flow, step, alarm)
+                    if step.name not in flow.done:
+                        await self._step(flow, step, alarm)
             else:
                 await self._graph(flow, alarm)
             alarm.end_step()
@@ -163,7 +182,10 @@ class Engine:
 
     async def _graph(self, flow: _Flow, alarm: Alarm) -> None:
         """Every step as soon as all it needs is done. A failure cancels what runs beside it and waits for its end."""
-        waiting = {step: set(step.needs) for step in flow.plan.steps}
+        done_before = flow.done
+        waiting = {
+            step: set(step.needs).difference(done_before) for step in flow.plan.steps if step.name not in done_before
+        }
         branches: dict[asyncio.Task[None], PlannedStep] = {}
         try:
             while waiting or branches:
@@ -226,7 +248,7 @@ class Engine:
                 raise asyncio.CancelledError
             plan = flow.plan
             flow.version = version = flow.version + 1
-            ttl_s = FINISHED_KEPT_S if version == plan.last_version else None
+            ttl_s = self._finished_ttl_s if version == plan.last_version else self._live_ttl_s
             written = await store.merge(key, {step.name: finding}, op_id=f"{key}/{step.name}", ttl_s=ttl_s)
             if not written.ok or (plan.chain and written.version != version):  # side by side, any order is right
                 raise not_written(written, key, version)

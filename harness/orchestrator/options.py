@@ -10,7 +10,18 @@ import msgspec
 
 from harness.errors import UsageError, unknown_name
 from harness.llm.latency import MODELS
-from harness.scenario.scenario import Agent, Orchestrator, Scenario, Work, Workflow
+from harness.orchestrator.crash import CrashOrder
+from harness.scenario.scenario import Agent, Orchestrator, Scenario, Shared, State, Work, Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where in a run this orchestrator stands: what it must know to put something on record."""
+
+    level: str
+    run_dir: str
+    t0: float
+    crash: CrashOrder | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +33,9 @@ class Options:
     orchestrator: Orchestrator = field(default_factory=Orchestrator)
     agent: Mapping[str, Agent] = field(default_factory=dict)  # an agent that is not declared works for nothing
     workflow: tuple[Workflow, ...]
+    state: State = field(default_factory=State)
+    shared: Mapping[str, Shared] = field(default_factory=dict)
+    placement: Placement | None = None  # None outside of a run
 
     @property
     def agents(self) -> frozenset[str]:
@@ -46,8 +60,8 @@ class Options:
                 yield path, self.work(workflow, agent)
 
 
-def embedded_options(scenario: Scenario) -> dict[str, Any]:
-    """The part of a scenario that `Embedded` is built from, in JSON's types."""
+def embedded_options(scenario: Scenario, placement: Placement | None = None) -> dict[str, Any]:
+    """The part of a scenario that the embedded orchestrator is built from, in JSON's types."""
     options: dict[str, Any] = msgspec.to_builtins(
         Options(
             seed=scenario.seed,
@@ -55,6 +69,9 @@ def embedded_options(scenario: Scenario) -> dict[str, Any]:
             orchestrator=scenario.orchestrator,
             agent=scenario.agent,
             workflow=scenario.workflow,
+            state=scenario.state,
+            shared=scenario.shared,
+            placement=placement,
         )
     )
     return options

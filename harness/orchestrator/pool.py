@@ -60,10 +60,15 @@ class Pool:
         except asyncio.CancelledError:
             if not waiter.cancelled():  # granted and cancelled in the same turn of the loop: the next one gets it
                 self.release(self._clock())
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-                self._wait_s += self._clock()
+            else:
+                self.leave(waiter)
             raise
+
+    def leave(self, waiter: asyncio.Future[None]) -> None:
+        """Wait no longer for a place that was not granted."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+            self._wait_s += self._clock()
 
     def release(self, now: float) -> None:
         """Give a place back: to the first who waits, if anybody does."""

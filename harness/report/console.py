@@ -8,7 +8,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.rows import LEVEL_COLUMNS, TOO_FEW_NOTE, any_too_few, cell, level_rows, other_limits, plain
+from harness.report.rows import (
+    LEVEL_COLUMNS,
+    TOO_FEW_NOTE,
+    any_too_few,
+    cell,
+    level_rows,
+    other_limits,
+    plain,
+    used_services,
+)
+from harness.scenario.units import render
 from harness.statistics.summary import Summary
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
@@ -34,6 +44,8 @@ class ConsoleReporter:
 def _print(console: Console, judged: JudgedRun) -> None:
     manifest, summary = judged.manifest, judged.summary
     console.print(f"seed {manifest.seed}, scenario {manifest.scenario}, target {manifest.target}")
+    if services := used_services(manifest):
+        console.print(plain(services), soft_wrap=True)
     console.print(f"run {manifest.run_id}\n", soft_wrap=True)
     console.print(_levels(summary, judged.verdict))
     if any(any_too_few(level) for level in summary.levels):
@@ -41,7 +53,7 @@ def _print(console: Console, judged: JudgedRun) -> None:
     if other_limits(judged.verdict):
         console.print()
         console.print(_others(judged))
-    for line in _errors(summary):
+    for line in (*_errors(summary), *_crashes(summary)):
         console.print(line, soft_wrap=True)
     console.print()
     _verdict(console, judged.verdict)
@@ -87,6 +99,21 @@ def _errors(summary: Summary) -> list[str]:
         for level in summary.levels
         if level.errors
     ]
+
+
+def _crashes(summary: Summary) -> list[str]:
+    """How many there were, and the longest recovery; the table is in the run's report.md."""
+    lines = []
+    for level in summary.levels:
+        if level.crashes:
+            times = [crash.ended_s for crash in level.crashes]
+            known = [time_s for time_s in times if time_s is not None]
+            what = f"{len(times)} crash{'' if len(times) == 1 else 'es'}"
+            then = f"all that was in flight ended within {render(max(known, default=0.0), 'duration')}"
+            if len(known) < len(times):
+                then = "some of what was in flight never ended"
+            lines.append(f"level {level.level}: {what}; {then}")
+    return lines
 
 
 def _verdict(console: Console, verdict: Verdict) -> None:

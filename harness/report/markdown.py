@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
+from harness.observation.manifest import Manifest
 from harness.report.rows import (
     LEVEL_COLUMNS,
+    RECOVERY_COLUMNS,
     TOO_FEW_NOTE,
-    agent_cell,
     any_too_few,
     bounds,
     cell,
     counted,
     level_rows,
     plain,
+    recovery_cells,
+    used_services,
 )
 from harness.scenario.units import render
 from harness.statistics.level import LevelSummary
-from harness.statistics.metrics import METRICS, Metric
+from harness.statistics.metrics import METRICS, SERVICE_METRICS, STATE_METRICS, Metric
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
 
@@ -57,6 +60,7 @@ def _lines(judged: JudgedRun) -> Iterator[str]:
     yield from _checks(verdict)
     for level in summary.levels:
         yield from _level(level)
+    yield from _services(manifest)
     yield from ("### Conditions", "")
     machine = manifest.machine
     yield f"- repeat: `{manifest.command}`"
@@ -110,14 +114,30 @@ def _level(level: LevelSummary) -> Iterator[str]:
         if metric.value is not None
     ]
     yield from _table(["metric", "value", BOUNDS, "n"], rows)
-    missing = [name for name, metric in found.items() if metric.value is None]
+    missing = [name for name, metric in found.items() if metric.value is None and name not in STATE_METRICS]
     if missing:
         yield from (f"Not measured: {', '.join(missing)}.", "")
-    yield from _by_name("workflows", level.kinds, KIND_COLUMNS, in_agent=False)
-    yield from _by_name("agent", level.agents, AGENT_COLUMNS, in_agent=True)
+    yield from _by_name("workflows", level.kinds, KIND_COLUMNS)
+    yield from _by_name("agent", level.agents, AGENT_COLUMNS, "agent")
+    yield from _by_name("service", level.services, tuple(SERVICE_METRICS), "service")
+    yield from _table(RECOVERY_COLUMNS, [recovery_cells(recovery) for recovery in level.crashes])
     yield from _table(["error class", "count"], [[name, str(count)] for name, count in level.errors.items()])
     yield from _table(["degraded", "count"], [[name, str(count)] for name, count in level.degraded.items()])
+    broken = [[f"`{metric}`", name] for metric, named in level.offenders.items() for name in named]
+    yield from _table(["broken promise", "by"], broken)
     yield from (_generator(level), "")
+
+
+def _services(manifest: Manifest) -> Iterator[str]:
+    """Which servers were used, and why not others."""
+    if not used_services(manifest):
+        return
+    yield from ("### Services", "", f"State was kept in: {manifest.state}.", "")
+    rows = [
+        [used.service, used.provider, used.version, used.address, used.detail, "; ".join(used.passed_over)]
+        for used in manifest.services
+    ]
+    yield from _table(["service", "from", "version", "address", "detail", "passed over"], rows)
 
 
 def _generator(level: LevelSummary) -> str:
@@ -130,11 +150,12 @@ def _generator(level: LevelSummary) -> str:
 
 
 def _by_name(
-    what: str, table: Mapping[str, Mapping[str, Metric]], columns: Sequence[str], *, in_agent: bool
+    what: str, table: Mapping[str, Mapping[str, Metric]], columns: Sequence[str], part: str = ""
 ) -> Iterator[str]:
-    render_cell = agent_cell if in_agent else cell
+    """`part` is what a limit's name begins with, like `agent`; empty for metrics of the level itself."""
     rows = [
-        [name, *(render_cell(metrics.get(column), column) for column in columns)] for name, metrics in table.items()
+        [name, *(cell(metrics.get(column), f"{part}.{name}.{column}" if part else column) for column in columns)]
+        for name, metrics in table.items()
     ]
     yield from _table([what, *columns], rows)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from harness.observation.manifest import Manifest
+from harness.scenario.units import render
+from harness.statistics.crashes import Recovery
 from harness.statistics.level import LevelSummary
-from harness.statistics.metrics import AGENT_METRICS, TOO_FEW_BELOW, Metric, metric_type, render_metric
+from harness.statistics.metrics import TOO_FEW_BELOW, Metric, metric_type, render_metric
 from harness.verdict.check import Check
 from harness.verdict.verdict import Verdict
 
@@ -21,6 +24,8 @@ LEVEL_COLUMNS: Mapping[str, str] = {
     "rss_peak": "RSS peak",
 }
 """Metric -> its heading in the table of levels."""
+
+RECOVERY_COLUMNS = ("crash", "at", "host answered after", "in flight", "all of those ended after")
 
 TOO_FEW_NOTE = "* of too few workflows for a 95 % interval: " + ", ".join(
     f"{name} needs {n}" for name, n in TOO_FEW_BELOW.items()
@@ -61,9 +66,20 @@ def cell(metric: Metric | None, name: str) -> str:
     return render_metric(metric, kind.unit) if kind else "-"
 
 
-def agent_cell(metric: Metric | None, name: str) -> str:
-    """A metric of an agent, by its short name."""
-    return render_metric(metric, AGENT_METRICS[name].unit)
+def used_services(manifest: Manifest) -> str:
+    """Where state was kept and which servers served the run, in a line; empty when all was in memory."""
+    servers = [f"{used.service} {used.version} ({used.provider}, {used.address})" for used in manifest.services]
+    if manifest.state == "memory" and not servers:
+        return ""
+    return f"state {manifest.state}" + (f", {', '.join(servers)}" if servers else "")
+
+
+def recovery_cells(recovery: Recovery) -> list[str]:
+    """A crash and what came after it, as RECOVERY_COLUMNS."""
+    times = [
+        "never" if time_s is None else render(time_s, "duration") for time_s in (recovery.host_s, recovery.ended_s)
+    ]
+    return [f"{recovery.how} at {recovery.point}", f"{recovery.at:.3f} s", times[0], str(recovery.in_flight), times[1]]
 
 
 def bounds(metric: Metric | None, name: str) -> str:

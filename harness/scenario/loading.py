@@ -16,11 +16,18 @@ from harness.scenario.lines import KeyLines
 from harness.scenario.mistakes import Mistake, dotted, nearest
 from harness.scenario.scenario import Scenario
 from harness.scenario.schema import scenario_schema
+from harness.scenario.state_checks import check_state
 from harness.scenario.validation import validate
 
 __all__ = ["Known", "list_scenarios", "load_scenario", "read_toml", "report_mistakes", "scenario_schema"]
 
-CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (check_scenario, check_load, check_agents, check_http)
+CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (
+    check_scenario,
+    check_load,
+    check_agents,
+    check_state,
+    check_http,
+)
 
 
 def load_scenario(path: Path, *, known: Known, allow_remote: bool = False) -> Scenario:

@@ -39,7 +39,7 @@ def _describe(definition: dict[str, Any], declared: Any) -> None:
             form = told.get("description")
             told["description"] = f"{comment} ({form})" if form else comment
         unit = _unit(hints[field.name])
-        if unit is not None and field.default is not MISSING:
+        if unit is not None and field.default is not MISSING and field.default is not None:
             default = field.default
             told["default"] = (
                 [render(value, unit.kind) for value in default]

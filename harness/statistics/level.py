@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from harness.observation.manifest import LevelStatus, Manifest
 from harness.observation.observation import ResourceSample
+from harness.statistics.crashes import Recovery, not_fired, not_seen, recoveries
+from harness.statistics.evidence import Evidence
 from harness.statistics.generator import Generator, check_generator, contamination
+from harness.statistics.health import service_metrics
 from harness.statistics.latency import Block, blocks, latency_percentiles, other_percentiles, percentiles, share_metric
-from harness.statistics.metrics import Metric, split_agent
-from harness.statistics.resources import Window, host_metrics, pool_use, process_metrics
+from harness.statistics.metrics import Metric, split_part
+from harness.statistics.promises import RunFacts, count_promises
+from harness.statistics.resources import Window, host_metrics, pool_use, process_metrics, state_metrics
 from harness.statistics.tally import (
     CENSORED,
     DEGRADED,
@@ -49,37 +53,50 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True):
     measure_s: float | None  # length of the measure phase; None when it was never reached
     metrics: dict[str, Metric]
     agents: dict[str, dict[str, Metric]]
+    services: dict[str, dict[str, Metric]] = {}
     kinds: dict[str, dict[str, Metric]]
     errors: dict[str, int]  # by error class, most frequent first
     degraded: dict[str, int]  # by reason, most frequent first
     blocks: tuple[Block, ...]
     generator: Generator
     contaminated: tuple[str, ...]  # why the latencies may be the generator's own
+    crashes: tuple[Recovery, ...] = ()
+    offenders: dict[str, tuple[str, ...]] = {}  # by metric of what must never happen: the first of who did it
+    missing: tuple[str, ...] = ()  # what the run's files should hold and do not
+    not_fired: tuple[str, ...] = ()  # faults that were declared and did not take place
 
     def metric(self, name: str) -> Metric:
-        """The metric of that name, `agent.<name>.<metric>` included; without a value when nothing reached it."""
-        split = split_agent(name)
-        table = self.metrics if split is None else self.agents.get(split[0], {})
-        return table.get(name if split is None else split[1], Metric(value=None))
+        """The metric of that name, those of agents and services included; without a value when nothing reached it."""
+        split = split_part(name)
+        if split is None:
+            return self.metrics.get(name, Metric(value=None))
+        parts = self.agents if split.part == "agent" else self.services
+        return parts.get(split.name, {}).get(split.metric, Metric(value=None))
 
 
 def summarise_level(
-    label: str, manifest: Manifest, tally: LevelTally, found: Sequence[ResourceSample], in_flight_max: int | None
+    label: str, run: RunFacts, tally: LevelTally, evidence: Evidence, in_flight_max: int | None
 ) -> LevelSummary:
-    """`found` are the level's resource samples; `in_flight_max` is the cap on users, None for closed load."""
-    status, message = _status(label, manifest, tally)
+    """`evidence` is what the level left beside the journal; `in_flight_max` the cap on users, None for closed load."""
+    found = evidence.samples
+    status, message = _status(label, run.manifest, tally)
     window = _window(tally, found)
     by_kind, duplicates = tally.ended_once()
     everything = np.concatenate(list(by_kind.values())) if by_kind else np.empty(0, dtype=WORKFLOW_ROW)
     counts = flagged(everything, MEASURE) & _counts(everything, status)
     arrivals = everything if counts.all() else everything[counts]
+    final = "end" in tally.marks and status not in CUT
+    complete = status == "complete"
+    promises = count_promises(tally, by_kind, duplicates, evidence, run, final=final, complete=complete)
     metrics = {
         **_arrival_metrics(arrivals),
         **other_percentiles(arrivals),
-        **_whole_level_counts(tally, everything, status, duplicates),
+        **promises.metrics,
+        "unfinished": _unfinished(tally, everything, status, final=final),
         "throughput": _throughput(everything, window),
         **process_metrics(found, window, int(np.sum(_ended_within(everything, window)))),
         **host_metrics(found, window),
+        **state_metrics(found),
     }
     generator = check_generator(found, tally.checks, window, metrics, in_flight_max)
     return LevelSummary(
@@ -90,6 +107,7 @@ def summarise_level(
         measure_s=window.length_s if window else None,
         metrics=metrics,
         agents=_agents(tally, pool_use(found, window)),
+        services=service_metrics(evidence.health),
         kinds={
             kind: _arrival_metrics(rows[flagged(rows, MEASURE) & _counts(rows, status)])
             for kind, rows in by_kind.items()
@@ -99,7 +117,17 @@ def summarise_level(
         blocks=blocks(arrivals, window) if window else (),
         generator=generator,
         contaminated=contamination(generator, metrics),
+        crashes=recoveries(evidence.crashes, everything, len(tally.open), found),
+        offenders=promises.offenders,
+        missing=tuple(promises.missing),
+        not_fired=_not_fired(run, tally, evidence),
     )
+
+
+def _not_fired(run: RunFacts, tally: LevelTally, evidence: Evidence) -> tuple[str, ...]:
+    declared = run.declared
+    outages = not_seen(declared.outage, tally.marks.get("measure"), evidence.health)
+    return (*not_fired(declared.crash, evidence.crashes), *outages)
 
 
 def _status(label: str, manifest: Manifest, tally: LevelTally) -> tuple[Status, str]:
@@ -153,19 +181,11 @@ def _arrival_metrics(arrivals: Rows) -> dict[str, Metric]:
     }
 
 
-def _whole_level_counts(tally: LevelTally, everything: Rows, status: Status, duplicates: int) -> dict[str, Metric]:
-    """What must be nothing, over every phase. Lost is only what a level that ended in order cannot account for."""
-    is_final = "end" in tally.marks and status not in CUT
-    lost = sum(tally.open.values()) if is_final else 0
+def _unfinished(tally: LevelTally, everything: Rows, status: Status, *, final: bool) -> Metric:
+    """What was cut off, and what was sent, promised by nobody, and has no end. Lost is what was promised."""
+    promised = sum(tally.open.values()) if final else 0
     cut_off = int(np.sum(~_counts(everything, status)))
-    counts = {
-        "corrupted": tally.corrupted,
-        "duplicates": duplicates,
-        "lost": lost,
-        "unfinished": len(tally.open) - lost + cut_off,
-    }
-    n = len(everything) + len(tally.open)
-    return {name: Metric(value=count, n=n) for name, count in counts.items()}
+    return Metric(value=len(tally.open) - promised + cut_off, n=len(everything) + len(tally.open))
 
 
 def _ended_within(everything: Rows, window: Window | None) -> NDArray[np.bool_]:

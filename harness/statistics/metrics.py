@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -17,7 +17,7 @@ PERCENTILES: Mapping[str, float] = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 TOO_FEW_BELOW: Mapping[str, int] = {"p95": 72, "p99": 368}
 """Samples below which a percentile has no two-sided 95 % interval (quantile.n_for_interval); p50 needs only 6."""
 
-AGENT_PREFIX = "agent."
+SERVICES = ("redis", "postgres")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,27 @@ def _percentiles(of: str, prefix: str = "") -> dict[str, MetricType]:
         for name, share in PERCENTILES.items()
     }
 
+
+STATE_METRICS: Mapping[str, MetricType] = {
+    "effects": MetricType("count", "neither", "acts that the witness performed"),
+    "effects_replayed": MetricType("count", "neither", "acts that the witness had performed before"),
+    "effects_refused": MetricType("count", "neither", "acts that the witness refused, because a newer owner had acted"),
+    "dup_effects": MetricType("count", "less", "steps whose effect the witness performed more than once"),
+    "zombie_effects": MetricType("count", "less", "acts done for an owner after a newer one had acted"),
+    "effects_missing": MetricType("count", "less", "workflows that ended ok without all of their declared effects"),
+    "lost_updates": MetricType("count", "less", "operations on shared documents that cannot have happened so"),
+    "store_differences": MetricType("count", "less", "documents on which Redis and PostgreSQL disagreed at the end"),
+    "taken_up": MetricType("count", "neither", "workflows of an earlier owner that a later one went on with"),
+    "repairs": MetricType("count", "neither", "documents of Redis that were brought up to PostgreSQL's"),
+    "requeued": MetricType("count", "neither", "accepted workflows that the queue had lost"),
+    "promotions": MetricType("count", "neither", "times that Redis came back and was given what memory held"),
+    "diverged": MetricType("count", "less", "documents whose provisional writes could not be taken over"),
+    "conflicts": MetricType("count", "less", "compare-and-set writes of shared documents that were refused"),
+    "fenced": MetricType("count", "neither", "writes that were refused, because another owner had taken over"),
+    "provisional_writes": MetricType("count", "less", "writes to memory while Redis was away"),
+    "provisional": MetricType("share", "less", "samples of the target's host in which it served from memory / all"),
+}
+"""Of state, effects and recovery: counts are of the whole level, and exist only where there is something to count."""
 
 METRICS: Mapping[str, MetricType] = {
     "success": MetricType("share", "more", "ok / arrivals of measure", bounded=True),
@@ -86,9 +107,12 @@ METRICS: Mapping[str, MetricType] = {
     "rejected_count": MetricType("count", "neither", "arrivals rejected by the target's queue"),
     "censored": MetricType("count", "less", "arrivals still unfinished when the drain ended"),
     "corrupted": MetricType("count", "less", "wrong results, in the whole level"),
-    "lost": MetricType("count", "less", "accepted by the target and never ended, in the whole level"),
+    "lost": MetricType(
+        "count", "less", "accepted by the target and never ended (durable state: or end never told), in the whole level"
+    ),
     "duplicates": MetricType("count", "less", "further ends of a workflow that had ended, in the whole level"),
     "unfinished": MetricType("count", "less", "in flight when the run was cut short, in the whole level"),
+    **STATE_METRICS,
 }
 
 AGENT_METRICS: Mapping[str, MetricType] = {
@@ -102,21 +126,42 @@ AGENT_METRICS: Mapping[str, MetricType] = {
 """Of one agent; a limit names them `agent.<name>.<metric>`."""
 
 
-def split_agent(name: str) -> tuple[str, str] | None:
-    """The agent and the metric of `agent.<name>.<metric>`; None for a metric of the level."""
-    if not name.startswith(AGENT_PREFIX):
+SERVICE_METRICS: Mapping[str, MetricType] = {
+    "response_p50": MetricType("duration", "less", "50% of the samples that were answered took no longer"),
+    "response_p95": MetricType("duration", "less", "95% of the samples that were answered took no longer"),
+    "response_p99": MetricType("duration", "less", "99% of the samples that were answered took no longer"),
+    "down": MetricType("share", "less", "samples without an answer / all"),
+    "outage": MetricType("duration", "less", "longest time from a sample without an answer to the next with one"),
+}
+"""Of one service over the whole level; a limit names them `service.<name>.<metric>`."""
+
+PARTS: Mapping[str, Mapping[str, MetricType]] = {"agent": AGENT_METRICS, "service": SERVICE_METRICS}
+"""What a level has several of, each with metrics of its own."""
+
+
+class PartName(NamedTuple):
+    """The name of a metric of a part: `agent.<name>.<metric>` or `service.<name>.<metric>`."""
+
+    part: str
+    name: str
+    metric: str
+
+
+def split_part(name: str) -> PartName | None:
+    """The name taken apart; None for a metric of the level."""
+    part, dot, rest = name.partition(".")
+    if not dot or part not in PARTS:
         return None
-    agent, _, metric = name.removeprefix(AGENT_PREFIX).rpartition(".")
-    return agent, metric
+    owner, _, metric = rest.rpartition(".")
+    return PartName(part, owner, metric)
 
 
 def metric_type(name: str) -> MetricType | None:
     """What `name` measures; None when there is no such metric."""
-    split = split_agent(name)
+    split = split_part(name)
     if split is None:
         return METRICS.get(name)
-    agent, metric = split
-    return AGENT_METRICS.get(metric) if agent else None
+    return PARTS[split.part].get(split.metric) if split.name else None
 
 
 def render_value(metric: Metric | None, unit: Kind) -> str:

@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 
 from harness.observation.journal import Damage, read_lines
-from harness.observation.observation import HostUse, PoolUse, ProcessUse, ResourceSample
+from harness.observation.observation import HostUse, PoolUse, ProcessUse, ResourceSample, StateUse
 from harness.statistics.metrics import Metric
 from harness.statistics.quantile import quantile, samples
 
 NOTHING = Metric(value=None)
+STATE_COUNTS = tuple(name for name in StateUse.__struct_fields__ if name != "provisional")
 
 
 class Window(NamedTuple):
@@ -41,6 +42,20 @@ def read_resources(path: Path, damage: Damage) -> dict[str, list[ResourceSample]
     return found
 
 
+def increases(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A cumulative reading as it would be if its process had never been started again.
+
+    A reading below the one before is that of a new process, which began at nothing and has grown to it.
+    """
+    counted, before = 0.0, 0.0
+    grown = []
+    for at, reading in points:
+        counted += reading - before if reading >= before else reading
+        before = reading
+        grown.append((at, counted))
+    return grown
+
+
 def growth(points: Sequence[tuple[float, float]], window: Window) -> tuple[float, float] | None:
     """How much a cumulative reading grew within the window, and over how many seconds of it there are readings.
 
@@ -48,7 +63,7 @@ def growth(points: Sequence[tuple[float, float]], window: Window) -> tuple[float
     """
     if len(points) < 2:
         return None
-    at, reading = np.array(points, dtype=np.float64).T
+    at, reading = np.array(increases(points), dtype=np.float64).T
     start, end = max(window.start, at[0]), min(window.end, at[-1])
     if end <= start:
         return None
@@ -99,6 +114,35 @@ def host_metrics(found: Sequence[ResourceSample], window: Window | None) -> dict
         # Neighbouring ticks are late together, so bounds that assume independent samples would claim too much.
         "loop_lag_p99": Metric(value=quantile(lags, 0.99), n=len(lags)) if len(lags) else NOTHING,
     }
+
+
+def state_metrics(found: Sequence[ResourceSample]) -> dict[str, Metric]:
+    """What the target's stores of state went through, over all of its processes in the level."""
+    hosts = [sample.host for sample in found if sample.host is not None]
+    uses = [host.state for host in hosts if host.state is not None]
+    if not uses:
+        return {}
+    totals = dict.fromkeys(STATE_COUNTS, 0)
+    before: HostUse | None = None
+    for host in hosts:
+        is_new = before is None or _began_anew(before, host)
+        for name in STATE_COUNTS:
+            reading: int = getattr(host.state, name, 0)
+            totals[name] += reading if before is None or is_new else reading - getattr(before.state, name, 0)
+        before = host
+    provisional = sum(use.provisional for use in uses)
+    return {
+        **{name: Metric(value=total, n=len(uses)) for name, total in totals.items()},
+        "provisional": Metric(value=provisional / len(uses), n=len(uses)),
+    }
+
+
+def _began_anew(before: HostUse, now: HostUse) -> bool:
+    """Whether these are two processes: something that only grows has shrunk."""
+    pairs: list[tuple[float, float]] = [(before.accepted, now.accepted), (before.rejected, now.rejected)]
+    pairs += [(pool.busy_s, now.pools[name].busy_s) for name, pool in before.pools.items() if name in now.pools]
+    pairs += [(getattr(before.state, name, 0), getattr(now.state, name, 0)) for name in STATE_COUNTS]
+    return any(reading < earlier for earlier, reading in pairs)
 
 
 def pool_use(found: Sequence[ResourceSample], window: Window | None) -> dict[str, Metric]:

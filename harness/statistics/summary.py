@@ -9,9 +9,10 @@ import msgspec
 from harness.errors import RunInvalid
 from harness.observation.journal import Damage
 from harness.observation.manifest import read_manifest
-from harness.scenario.scenario import Load
+from harness.statistics.declared import read_declared
+from harness.statistics.evidence import read_evidence
 from harness.statistics.level import LevelSummary, summarise_level
-from harness.statistics.resources import read_resources
+from harness.statistics.promises import RunFacts
 from harness.statistics.tally import Tally
 
 SUMMARY_VERSION = 1
@@ -26,29 +27,24 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     seed: int
     finished: bool
-    torn: int  # journal lines cut at the end of the file, as a killed process leaves
-    unreadable: int  # other damaged lines of journal and resources
+    torn: int  # lines cut at the end of a file, as a killed process leaves
+    unreadable: int  # other damaged lines of the run's files
     levels: tuple[LevelSummary, ...]
-
-
-class _Driven(msgspec.Struct):
-    """The part of `scenario.json` that says how load was applied."""
-
-    load: Load
 
 
 def summarise(run_dir: Path) -> Summary:
     """Read the run's files. Raises RunInvalid when they are not those of a run."""
     manifest = read_manifest(run_dir)
-    load = _read_load(run_dir)
-    tally = Tally()
+    declared = read_declared(run_dir)
+    journal = run_dir / "journal.jsonl"
+    tally, damage = Tally(), Damage()
     try:
-        tally.read(run_dir / "journal.jsonl")
+        tally.read(journal)
     except OSError as error:
-        raise RunInvalid(f"{run_dir / 'journal.jsonl'} cannot be read: {error.strerror}") from None
-    damage = Damage()
-    found = read_resources(run_dir / "resources.jsonl", damage)
-    in_flight_max = None if load.closed else load.in_flight_max
+        raise RunInvalid(f"{journal} cannot be read: {error.strerror}") from None
+    evidence = read_evidence(run_dir, manifest, tally, damage)
+    run = RunFacts(manifest, declared, journal)
+    in_flight_max = None if declared.load.closed else declared.load.in_flight_max
     return Summary(
         run_id=manifest.run_id,
         scenario=manifest.scenario,
@@ -58,14 +54,7 @@ def summarise(run_dir: Path) -> Summary:
         torn=tally.damage.torn + damage.torn,
         unreadable=tally.damage.unreadable + damage.unreadable,
         levels=tuple(
-            summarise_level(label, manifest, tally.levels[label], found.get(label, []), in_flight_max)
+            summarise_level(label, run, tally.levels[label], evidence[label], in_flight_max)
             for label in manifest.levels
         ),
     )
-
-
-def _read_load(run_dir: Path) -> Load:
-    try:
-        return msgspec.json.decode((run_dir / "scenario.json").read_bytes(), type=_Driven).load
-    except (OSError, msgspec.DecodeError) as error:
-        raise RunInvalid(f"{run_dir / 'scenario.json'} cannot be read: {error}") from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
@@ -70,6 +70,7 @@ class Seen(msgspec.Struct, tag_field="type", tag="observation", gc=False):
     intended: float
     outcome: OutcomeText
     started: float = NOT_KNOWN
+    accepted: float = NOT_KNOWN
     ended: float = NOT_KNOWN
     target_accepted: float = NOT_KNOWN
     target_started: float = NOT_KNOWN
@@ -79,6 +80,12 @@ class Seen(msgspec.Struct, tag_field="type", tag="observation", gc=False):
     censored: bool = False
     degraded: tuple[str, ...] = ()
     steps: tuple[SeenStep, ...] = ()
+
+
+class _Named(msgspec.Struct, gc=False):
+    """The part of any line that names its workflow."""
+
+    id: str = ""
 
 
 def outcome(rows: Rows) -> NDArray[np.int64]:
@@ -106,7 +113,8 @@ class LevelTally:
     marks: dict[str, float] = field(default_factory=dict)  # phase -> when it began (the first, of several processes)
     checks: list[LoadCheck] = field(default_factory=list)
     open: dict[str, bool] = field(default_factory=dict)  # id -> accepted, of workflows without an end so far
-    corrupted: int = 0
+    corrupted: list[str] = field(default_factory=list)  # ids
+    untold: list[str] = field(default_factory=list)  # ids: accepted, and no end was told before we stopped waiting
     last_at: float = 0.0
 
     def ended_once(self) -> tuple[dict[str, Rows], int]:
@@ -126,6 +134,14 @@ class LevelTally:
         firsts = {kind: rows[part] for (kind, rows), part in zip(by_kind.items(), parts, strict=True)}
         return firsts, int(np.sum(~is_first))
 
+    def ended_again(self) -> set[int]:
+        """The hashed ids of workflows with further ends."""
+        hashes = np.concatenate(
+            [np.frombuffer(rows, dtype=WORKFLOW_ROW)["id_hash"] for rows in self.workflows.values()]
+        )
+        found, counts = np.unique(hashes, return_counts=True)
+        return {int(number) for number in found[counts > 1]}
+
     def step_rows(self, agent: str) -> Rows:
         """The steps of one agent."""
         return np.frombuffer(self.steps.get(agent, b""), dtype=STEP_ROW)
@@ -137,6 +153,14 @@ class Tally:
     def __init__(self) -> None:
         self.levels: defaultdict[str, LevelTally] = defaultdict(LevelTally)
         self.damage = Damage()
+
+    @staticmethod
+    def names(path: Path, hashes: Collection[int]) -> list[str]:
+        """The ids behind these hashes, in file order. It costs a second pass, for what should never be needed."""
+        if not hashes:
+            return []
+        seen = (line.id for line in read_lines(path, msgspec.json.Decoder(_Named), Damage()))
+        return list(dict.fromkeys(name for name in seen if hash(name) in hashes))
 
     def read(self, path: Path) -> None:
         """Take in every line of the journal."""
@@ -163,12 +187,13 @@ class Tally:
 
 def _add(level: LevelTally, seen: Seen) -> None:
     """Take in one arrival; this is most of the time that judging takes."""
-    if level.open:
-        level.open.pop(seen.id, None)
+    was_accepted = level.open.pop(seen.id, False) if level.open else False
     ended = seen.ended
     if ended > level.last_at:
         level.last_at = ended
     code = CODES[seen.outcome]
+    if code == UNKNOWN and _is_untold(seen, was_accepted=was_accepted):
+        level.untold.append(seen.id)
     if seen.error_class or seen.rejected or seen.degraded or seen.censored:
         code |= _note_exceptions(level, seen)
     if seen.phase == "measure":
@@ -193,11 +218,17 @@ def _add(level: LevelTally, seen: Seen) -> None:
     )
 
 
+def _is_untold(seen: Seen, *, was_accepted: bool) -> bool:
+    """Whether the target had promised to end the workflow, and never told that it did."""
+    accepted = was_accepted or not (math.isnan(seen.accepted) and math.isnan(seen.target_accepted))
+    return accepted and (math.isnan(seen.target_ended) or seen.error_class == "host_stopped")
+
+
 def _note_exceptions(level: LevelTally, seen: Seen) -> int:
     """Count what was unusual about a workflow; the flags for its row."""
     flags = (REJECTED if seen.rejected else 0) | (CENSORED if seen.censored else 0)
     if seen.error_class == "corrupted":
-        level.corrupted += 1
+        level.corrupted.append(seen.id)
     if seen.degraded:
         flags |= DEGRADED
     if seen.phase == "measure":

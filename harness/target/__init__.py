@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 TARGETS: Mapping[str, str] = {
-    "embedded": "harness.orchestrator.embedded:Embedded",
+    "embedded": "harness.orchestrator.embedded:embedded",
     "http": "",  # a black box: the load process speaks to it, no host serves it
 }
 PYTHON_TARGET = "harness.target.python:PythonTarget"

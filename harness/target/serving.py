@@ -15,6 +15,7 @@ from harness.errors import Rejected, TargetError
 from harness.observation.observation import HostUse, Outcome
 from harness.target.target import (
     Admitting,
+    Durable,
     Measurable,
     Services,
     StepTuple,
@@ -66,12 +67,12 @@ class WorkflowWatch:
 
 
 class Running:
-    """A workflow between acceptance and the delivery of its end."""
+    """A workflow between its submission and the delivery of its end; `accepted_at` is None until it is promised."""
 
     __slots__ = ("accepted_at", "connections", "ended")
 
-    def __init__(self, accepted_at: float, connection: Connection) -> None:
-        self.accepted_at = accepted_at
+    def __init__(self, connection: Connection) -> None:
+        self.accepted_at: float | None = None
         self.connections = {connection}
         self.ended: bytes | None = None
 
@@ -82,6 +83,7 @@ class Host:
     def __init__(self, target: Target, services: Services, clock: Callable[[], float]) -> None:
         self._target = target
         self._admit = target.admit if isinstance(target, Admitting) else None
+        self._accept = target.accept if isinstance(target, Durable) else None
         self._use = target.use if isinstance(target, Measurable) else HostUse
         self._services = services
         self._clock = clock
@@ -97,7 +99,8 @@ class Host:
         """Accept or reject a new workflow; attach to a known one."""
         running = self._known.get(frame.id)
         if running is not None:
-            connection.send(_encode(Accepted(frame.id, running.accepted_at)))
+            if running.accepted_at is not None:
+                connection.send(_encode(Accepted(frame.id, running.accepted_at)))
             running.connections.add(connection)
             if running.ended is not None:
                 self._deliver(frame.id, running)
@@ -110,18 +113,28 @@ class Host:
                 self._rejected += 1
                 connection.send(_encode(RejectedFrame(frame.id, no.retry_after_s, no.queue_depth)))
                 return
-        self._accepted += 1
-        running = self._known[frame.id] = Running(self._clock(), connection)
-        connection.send(_encode(Accepted(frame.id, running.accepted_at)))
+        running = self._known[frame.id] = Running(connection)
+        if self._accept is None:
+            self._promise(frame.id, running)
         task = asyncio.get_running_loop().create_task(self._run(request, running))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _promise(self, workflow: str, running: Running) -> None:
+        """From here on it is accepted: tell everybody who waits for it."""
+        self._accepted += 1
+        running.accepted_at = self._clock()
+        for connection in running.connections:
+            connection.send(_encode(Accepted(workflow, running.accepted_at)))
 
     async def _run(self, request: WorkflowRequest, running: Running) -> None:
         watch = WorkflowWatch(self._clock, self._services)
         result: WorkflowResult | None = None
         failure: tuple[Outcome, str, str] = (Outcome.OK, "", "")
         try:
+            if self._accept is not None:
+                await self._accept(request)
+                self._promise(request.id, running)
             result = await self._target.run(request, watch)
         except TargetError as error:
             failure = (Outcome.FAILED if error.definite else Outcome.UNKNOWN, error.error_class, str(error))
@@ -131,13 +144,15 @@ class Host:
             failure = (Outcome.FAILED, type(error).__name__, str(error) or repr(error))
             self._trace_once(error)
         outcome, error_class, message = failure
+        ended_at = self._clock()
+        accepted_at = ended_at if running.accepted_at is None else running.accepted_at
         running.ended = _encode(
             Ended(
                 id=request.id,
                 outcome=outcome,
-                accepted=running.accepted_at,
-                started=running.accepted_at if watch.started_at is None else watch.started_at,
-                ended=self._clock(),
+                accepted=accepted_at,
+                started=accepted_at if watch.started_at is None else watch.started_at,
+                ended=ended_at,
                 digest=result.digest if result else "",
                 error_class=error_class,
                 message=message[:500],

@@ -20,7 +20,7 @@ from harness.errors import unknown_name
 from harness.scenario.loading import read_toml, report_mistakes
 from harness.scenario.mistakes import KeyPath, Mistake
 from harness.scenario.units import EXAMPLES, parse, render
-from harness.statistics.metrics import AGENT_METRICS, METRICS, MetricType, metric_type, split_agent
+from harness.statistics.metrics import METRICS, PARTS, SERVICES, MetricType, metric_type, split_part
 
 Operator = Literal["<", "<=", ">", ">=", "=="]
 Section = Literal["limits", "ours"]
@@ -73,6 +73,10 @@ class _Known:
     levels: Sequence[str]
     agents: Sequence[str]
     drain_s: float
+
+    def names(self, part: str) -> Sequence[str]:
+        """The agents or services there are; empty when any name is taken."""
+        return self.agents if part == "agent" else SERVICES
 
 
 def load_limits(path: Path, *, levels: Sequence[str], agents: Sequence[str], drain_s: float, target: str) -> Limits:
@@ -129,9 +133,10 @@ def _limit(section: Section, level: str, metric: str, value: object, known: _Kno
     kind = metric_type(metric)
     if kind is None:
         return _unknown_metric(metric, known)
-    split = split_agent(metric)
-    if split and known.agents and split[0] not in known.agents:
-        return unknown_name("agent", split[0], known.agents)
+    split = split_part(metric)
+    names = known.names(split.part) if split else ()
+    if split and names and split.name not in names:
+        return unknown_name(split.part, split.name, names)
     example = f'"< {EXAMPLES[kind.unit].split(" or ")[0][1:]}'
     match = _LIMIT.match(value) if isinstance(value, str) else None
     if match is None:
@@ -149,11 +154,11 @@ def _operator(text: str) -> Operator:
 
 
 def _unknown_metric(metric: str, known: _Known) -> str:
-    split = split_agent(metric)
+    split = split_part(metric)
     if split is None:
         return unknown_name("metric", metric, METRICS)
-    agent = split[0] or next(iter(known.agents), "NAME")
-    return unknown_name("metric", metric, [f"agent.{agent}.{name}" for name in AGENT_METRICS])
+    owner = split.name or next(iter(known.names(split.part)), "NAME")
+    return unknown_name("metric", metric, [f"{split.part}.{owner}.{name}" for name in PARTS[split.part]])
 
 
 def _never(limit: Limit, kind: MetricType) -> str | None:

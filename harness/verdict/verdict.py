@@ -13,9 +13,9 @@ import msgspec
 
 from harness.observation.manifest import Manifest
 from harness.statistics.level import CUT, LevelSummary
-from harness.statistics.metrics import Metric
 from harness.statistics.summary import Summary
 from harness.verdict.check import Check
+from harness.verdict.invariants import invariants, workflows
 from harness.verdict.limit_checks import check_limit
 from harness.verdict.limits import Limits
 
@@ -55,7 +55,7 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdic
         checks.append(Check(name="run.limits", kind="validity", result="unsure", sentence=text))
     for level in summary.levels:
         checks += _validity(level)
-        checks += _invariants(level, summary.unreadable)
+        checks += invariants(level, summary.unreadable)
         checks += [
             check_limit(limit, level.metric(limit.metric)) for limit in (limits.of(level.level) if limits else ())
         ]
@@ -138,11 +138,13 @@ def _validity(level: LevelSummary) -> Iterator[Check]:
         doubts.append(("measured", "nothing was measured; a longer measure phase would change that"))
     elif not level.metric("ok").value:
         doubts.append(("measured", "no workflow succeeded, so there is nothing that a pass could speak of"))
+    doubts += [("evidence", f"{what}, so what it would say is not known") for what in level.missing]
+    doubts += [("faults", what) for what in level.not_fired if level.status == "complete"]
     doubts += [("generator", f"{reason}; use a quieter or larger machine") for reason in level.contaminated]
     censored = level.metric("censored").value
     if arrivals and censored and censored / arrivals > CENSORED_SHARE_MAX and level.status != "target_died":
         text = (
-            f"{censored:.0f} of {_workflows(arrivals)} had not ended when the drain was over "
+            f"{censored:.0f} of {workflows(arrivals)} had not ended when the drain was over "
             f"(at most {CENSORED_SHARE_MAX:.0%} is sound); use a longer drain"
         )
         doubts.append(("censored", text))
@@ -150,7 +152,7 @@ def _validity(level: LevelSummary) -> Iterator[Check]:
     if level.status == "complete" and not level.ended:
         doubts.append(("complete", "the journal does not hold the end of the level; run again"))
     elif level.status not in CUT and missing:
-        doubts.append(("complete", f"the journal has no end of {_workflows(missing)} that were sent; run again"))
+        doubts.append(("complete", f"the journal has no end of {workflows(missing)} that were sent; run again"))
     for name, text in doubts:
         yield _doubt(level, name, text)
 
@@ -163,50 +165,3 @@ def _doubt(level: LevelSummary, name: str, text: str) -> Check:
         result="unsure",
         sentence=f"level {level.level}: {text}",
     )
-
-
-def _invariants(level: LevelSummary, unreadable: int) -> Iterator[Check]:
-    """What must never happen, however rarely."""
-    if level.status in ("not_run", "target_unavailable"):
-        return
-    if level.status == "target_died":
-        text = f"level {level.level}: {level.message or 'the target died'}"
-        yield _invariant(level, "alive", text, "breached")
-    wrong = {
-        "lost": "accepted and never ended",
-        "duplicates": "ended more than once",
-        "corrupted": "ended with a wrong result",
-    }
-    for metric, meaning in wrong.items():
-        measured = level.metric(metric)
-        if not measured.value:
-            yield _invariant(level, metric, f"level {level.level}: {metric} is 0", "held", measured)
-            continue
-        text = f"level {level.level}: {_workflows(measured.value)} {meaning}"
-        if metric == "lost" and unreadable:
-            text += f", as far as {unreadable} damaged lines let us see; run again"
-            yield _invariant(level, metric, text, "unsure", measured)
-        else:
-            yield _invariant(level, metric, text, "breached", measured)
-
-
-def _invariant(
-    level: LevelSummary,
-    name: str,
-    sentence: str,
-    result: Literal["held", "breached", "unsure"],
-    measured: Metric | None = None,
-) -> Check:
-    return Check(
-        name=f'invariant."{level.level}".{name}',
-        level=level.level,
-        kind="invariant",
-        metric=name if measured else "",
-        measured=measured,
-        result=result,
-        sentence=sentence,
-    )
-
-
-def _workflows(count: float) -> str:
-    return f"{count:.0f} workflow{'' if count == 1 else 's'}"

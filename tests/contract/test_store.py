@@ -1,19 +1,25 @@
 """What every StateStore promises. Each implementation runs the same tests.
 
-A new implementation adds a line to MAKERS: a function that is given a clock and returns an empty store.
+A new implementation adds a line to MAKERS: a function that is given pytest's request (for the URL of a server) and
+returns a function that opens an empty store, by a clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.store.memory import MemoryStore
+from harness.store.postgres import PostgresStore
+from harness.store.redis import RedisStore
 from harness.store.store import OP_IDS_KEPT, Expired, Merge, StateStore, Versioned, Write, WriteResult
 
 
@@ -27,9 +33,59 @@ class Hands:
         return self.now_s
 
 
-MAKERS: dict[str, Callable[[Hands], StateStore]] = {"memory": lambda clock: MemoryStore(clock=clock)}
-EVERY_STORE = pytest.mark.parametrize("maker", list(MAKERS.values()), ids=list(MAKERS))
-Maker = Callable[[Hands], StateStore]
+Maker = Callable[[Hands], AbstractAsyncContextManager[StateStore]]
+"""Opens a store that counts times to live by the clock, empty and with a namespace of its own; closing removes it."""
+
+
+def memory(request: pytest.FixtureRequest) -> Maker:
+    """In this process."""
+
+    @asynccontextmanager
+    async def opened(clock: Hands) -> AsyncIterator[StateStore]:
+        yield MemoryStore(clock=clock)
+
+    return opened
+
+
+def redis(request: pytest.FixtureRequest) -> Maker:
+    """On a real Redis."""
+    url = request.getfixturevalue("redis_url")
+
+    @asynccontextmanager
+    async def opened(clock: Hands) -> AsyncIterator[StateStore]:
+        store = await RedisStore.connect(url, namespace=f"t-{uuid4().hex}", clock=clock, timeout_s=10.0)
+        try:
+            yield store
+        finally:
+            await store.drop()
+            await store.close()
+
+    return opened
+
+
+def postgres(request: pytest.FixtureRequest) -> Maker:
+    """On a real PostgreSQL."""
+    url = request.getfixturevalue("postgres_url")
+
+    @asynccontextmanager
+    async def opened(clock: Hands) -> AsyncIterator[StateStore]:
+        store = await PostgresStore.connect(url, namespace=f"t-{uuid4().hex}", clock=clock, timeout_s=10.0)
+        try:
+            yield store
+        finally:
+            await store.drop()
+            await store.close()
+
+    return opened
+
+
+MAKERS: dict[str, Callable[[pytest.FixtureRequest], Maker]] = {"memory": memory, "redis": redis, "postgres": postgres}
+
+
+@pytest.fixture(scope="session", params=list(MAKERS))
+def maker(request: pytest.FixtureRequest) -> Maker:
+    """Every test runs on each of these."""
+    return MAKERS[request.param](request)
 
 
 def check(maker: Maker, main: Callable[[StateStore, Hands], Awaitable[None]]) -> None:
@@ -37,7 +93,8 @@ def check(maker: Maker, main: Callable[[StateStore, Hands], Awaitable[None]]) ->
 
     async def run() -> None:
         clock = Hands()
-        await main(maker(clock), clock)
+        async with maker(clock) as store:
+            await main(store, clock)
 
     asyncio.run(run())
 
@@ -49,7 +106,6 @@ async def exists(store: StateStore, key: str = "k") -> Versioned:
     return found
 
 
-@EVERY_STORE
 def test_what_never_was_reads_as_none(maker: Maker) -> None:
     """And refuses every version but 0."""
 
@@ -61,7 +117,6 @@ def test_what_never_was_reads_as_none(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_compare_and_set(maker: Maker) -> None:
     """Versions count from 1; a write of another version changes nothing and tells the one it found."""
 
@@ -76,7 +131,6 @@ def test_compare_and_set(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_merge_sets_fields_one_by_one(maker: Maker) -> None:
     """It keeps the others and the value, counts a version, and creates what is not there."""
 
@@ -89,7 +143,6 @@ def test_merge_sets_fields_one_by_one(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_bytes_are_opaque(maker: Maker) -> None:
     """Nothing is decoded: empty lists, long numbers and broken text come back as they went."""
     values = [b"", b"[]", b"{}", b"12345678901234567", b"\x00\xff\n\r", bytes(range(256)) * 8]
@@ -104,7 +157,6 @@ def test_bytes_are_opaque(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_a_write_sent_again_is_answered_as_the_first_time(maker: Maker) -> None:
     """Also after others, for the last OP_IDS_KEPT of them; nothing is written twice."""
 
@@ -120,7 +172,6 @@ def test_a_write_sent_again_is_answered_as_the_first_time(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_operation_ids_are_a_documents_own(maker: Maker) -> None:
     """The same id on another document is another operation."""
 
@@ -131,7 +182,6 @@ def test_operation_ids_are_a_documents_own(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_a_refused_write_may_be_asked_again(maker: Maker) -> None:
     """It is not remembered as done: with the same id and the right version it takes place."""
 
@@ -143,7 +193,6 @@ def test_a_refused_write_may_be_asked_again(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_expired_is_not_new(maker: Maker) -> None:
     """After its time to live a document reads as Expired with its last version, and refuses every write."""
 
@@ -162,7 +211,6 @@ def test_expired_is_not_new(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_expiry_is_found_by_a_write_too(maker: Maker) -> None:
     """Nobody has to read first."""
 
@@ -176,7 +224,6 @@ def test_expiry_is_found_by_a_write_too(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_a_time_to_live_is_renewed_only_when_given(maker: Maker) -> None:
     """By a write as by a merge."""
 
@@ -194,7 +241,6 @@ def test_a_time_to_live_is_renewed_only_when_given(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_what_was_read_does_not_change(maker: Maker) -> None:
     """A later write is seen by the next read only."""
 
@@ -210,7 +256,6 @@ def test_what_was_read_does_not_change(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_a_batch_answers_in_order(maker: Maker) -> None:
     """Several operations, also on one document; a refused one does not stop the others."""
 
@@ -238,7 +283,6 @@ def test_a_batch_answers_in_order(maker: Maker) -> None:
     check(maker, main)
 
 
-@EVERY_STORE
 def test_no_update_is_lost_between_concurrent_writers(maker: Maker) -> None:
     """Fifty tasks that each count up a document ten times by compare and set leave it at five hundred."""
 
@@ -272,68 +316,202 @@ class Model:
     fields: dict[str, bytes] = field(default_factory=dict)
     done: dict[str, int] = field(default_factory=dict)
     expires_at: float = float("inf")
+    fence: int = 0
 
-    def put(self, op_id: str, now: float, ttl_s: float | None) -> WriteResult:
+    def put(self, op_id: str, now: float, ttl_s: float | None, fence: int) -> WriteResult:
         self.version += 1
+        self.fence = max(self.fence, fence)
         self.done[op_id] = self.version
         if ttl_s is not None:
             self.expires_at = now + ttl_s
         return WriteResult(True, self.version)
 
-    def write(self, now: float, value: bytes, if_version: int, op_id: str, ttl_s: float | None) -> WriteResult:
+    def write(
+        self, now: float, value: bytes, if_version: int, op_id: str, ttl_s: float | None, fence: int
+    ) -> WriteResult:
         if now >= self.expires_at:
             return WriteResult(False, self.version)
+        if 0 < fence < self.fence:
+            return WriteResult(False, self.version, fenced=True)
         if op_id in self.done:
             return WriteResult(True, self.done[op_id], True)
         if if_version != self.version:
             return WriteResult(False, self.version)
         self.value = value
-        return self.put(op_id, now, ttl_s)
+        return self.put(op_id, now, ttl_s, fence)
 
-    def merge(self, now: float, fields: dict[str, bytes], op_id: str, ttl_s: float | None) -> WriteResult:
+    def merge(self, now: float, fields: dict[str, bytes], op_id: str, ttl_s: float | None, fence: int) -> WriteResult:
         if now >= self.expires_at:
             return WriteResult(False, self.version)
+        if 0 < fence < self.fence:
+            return WriteResult(False, self.version, fenced=True)
         if op_id in self.done:
             return WriteResult(True, self.done[op_id], True)
         self.fields = {**self.fields, **fields}
-        return self.put(op_id, now, ttl_s)
+        return self.put(op_id, now, ttl_s, fence)
 
     def read(self, now: float) -> Versioned | Expired | None:
         if self.version == 0:
             return None
-        return Expired(self.version) if now >= self.expires_at else Versioned(self.version, self.value, self.fields)
+        if now >= self.expires_at:
+            return Expired(self.version)
+        return Versioned(self.version, self.value, self.fields, self.fence)
+
+    def claim(self, now: float, fence: int) -> Versioned | Expired | None:
+        if self.version and now < self.expires_at:
+            self.fence = max(self.fence, fence)
+        return self.read(now)
 
 
 KEYS = st.sampled_from("ab")
 OP_IDS = st.integers(0, 5).map(str)
 TTLS = st.none() | st.sampled_from([1.0, 3.0])
+FENCES = st.integers(0, 2)
+FIELDS = st.dictionaries(st.sampled_from("xy"), st.binary(max_size=2))
 STEPS = st.one_of(
-    st.tuples(st.just("write"), KEYS, st.binary(max_size=3), st.integers(0, 4), OP_IDS, TTLS),
-    st.tuples(st.just("merge"), KEYS, st.dictionaries(st.sampled_from("xy"), st.binary(max_size=2)), OP_IDS, TTLS),
+    st.tuples(st.just("write"), KEYS, st.binary(max_size=3), st.integers(0, 4), OP_IDS, TTLS, FENCES),
+    st.tuples(st.just("merge"), KEYS, FIELDS, OP_IDS, TTLS, FENCES),
+    st.tuples(st.just("claim"), KEYS, FENCES),
     st.tuples(st.just("pass"), st.sampled_from([0.5, 1.0, 2.0])),
 )
 
 
-@EVERY_STORE
-@settings(max_examples=200, deadline=None)
-@given(steps=st.lists(STEPS, max_size=30))
-def test_any_history_agrees_with_a_model(maker: Maker, steps: list[tuple]) -> None:  # type: ignore[type-arg]
+async def step(store: StateStore, clock: Hands, models: dict[str, Model], what: str, rest: list[Any]) -> None:
+    """One step, on the store and on paper."""
+    if what == "pass":
+        clock.now_s += rest[0]
+        return
+    key, *rest = rest
+    model = models[key]
+    if what == "claim":
+        assert await store.claim(key, rest[0]) == model.claim(clock.now_s, rest[0])
+    elif what == "write":
+        value, if_version, op_id, ttl_s, fence = rest
+        expected = model.write(clock.now_s, value, if_version, op_id, ttl_s, fence)
+        done = await store.write(key, value, if_version=if_version, op_id=op_id, ttl_s=ttl_s, fence=fence)
+        assert done == expected
+    else:
+        fields, op_id, ttl_s, fence = rest
+        expected = model.merge(clock.now_s, fields, op_id, ttl_s, fence)
+        assert await store.merge(key, fields, op_id=op_id, ttl_s=ttl_s, fence=fence) == expected
+
+
+def test_any_history_agrees_with_a_model(maker: Maker, request: pytest.FixtureRequest) -> None:
     """Every answer, and what is read after every step, is what the paper says."""
+    in_memory = request.node.callspec.params["maker"] == "memory"
+
+    @settings(max_examples=200 if in_memory else 25, deadline=None, database=None)
+    @given(steps=st.lists(STEPS, max_size=30))
+    def agrees(steps: list[tuple]) -> None:  # type: ignore[type-arg]
+        async def main(store: StateStore, clock: Hands) -> None:
+            models = {key: Model() for key in "ab"}
+            for what, *rest in steps:
+                await step(store, clock, models, what, rest)
+                for key, model in models.items():
+                    assert await store.read(key) == model.read(clock.now_s)
+
+        check(maker, main)
+
+    agrees()
+
+
+def test_a_lower_fencing_token_is_refused(maker: Maker) -> None:
+    """Also for an operation that was done before; an equal or a higher one passes, and 0 is never refused."""
 
     async def main(store: StateStore, clock: Hands) -> None:
-        models = {key: Model() for key in "ab"}
-        for what, *rest in steps:
-            if what == "pass":
-                clock.now_s += rest[0]
-            elif what == "write":
-                key, value, if_version, op_id, ttl_s = rest
-                expected = models[key].write(clock.now_s, value, if_version, op_id, ttl_s)
-                assert await store.write(key, value, if_version=if_version, op_id=op_id, ttl_s=ttl_s) == expected
-            else:
-                key, fields, op_id, ttl_s = rest
-                expected = models[key].merge(clock.now_s, fields, op_id, ttl_s)
-                assert await store.merge(key, fields, op_id=op_id, ttl_s=ttl_s) == expected
-            for key, model in models.items():
-                assert await store.read(key) == model.read(clock.now_s)
+        assert await store.write("k", b"1", if_version=0, op_id="a", fence=5) == WriteResult(True, 1)
+        assert await store.write("k", b"2", if_version=1, op_id="b", fence=4) == WriteResult(False, 1, fenced=True)
+        assert await store.merge("k", {"f": b"2"}, op_id="c", fence=4) == WriteResult(False, 1, fenced=True)
+        assert await store.write("k", b"1", if_version=0, op_id="a", fence=4) == WriteResult(False, 1, fenced=True)
+        assert await store.write("k", b"1", if_version=0, op_id="a", fence=5) == WriteResult(True, 1, replayed=True)
+        assert await store.merge("k", {"f": b"2"}, op_id="d", fence=5) == WriteResult(True, 2)
+        assert await store.write("k", b"3", if_version=2, op_id="e", fence=7) == WriteResult(True, 3)
+        assert await store.merge("k", {"f": b"4"}, op_id="f", fence=6) == WriteResult(False, 3, fenced=True)
+        assert await store.merge("k", {"f": b"4"}, op_id="g") == WriteResult(True, 4)
+        assert await exists(store) == Versioned(4, b"3", {"f": b"4"}, fence=7)
+
+    check(maker, main)
+
+
+def test_a_claim_raises_the_token_and_nothing_else(maker: Maker) -> None:
+    """A higher token stays, and tells who asked that it was replaced; what is not alive cannot be claimed."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        assert await store.claim("k", 3) is None
+        assert await store.read("k") is None
+        await store.write("k", b"v", if_version=0, op_id="a", ttl_s=10.0)
+        await store.merge("k", {"f": b"1"}, op_id="b")
+        assert await store.claim("k", 3) == Versioned(2, b"v", {"f": b"1"}, fence=3)
+        assert await store.claim("k", 2) == Versioned(2, b"v", {"f": b"1"}, fence=3)
+        assert await exists(store) == Versioned(2, b"v", {"f": b"1"}, fence=3)
+        assert (await store.write("k", b"late", if_version=2, op_id="c", fence=2)).fenced
+        assert await store.write("k", b"w", if_version=2, op_id="d", fence=3) == WriteResult(True, 3)
+        clock.now_s += 10.1
+        assert await store.claim("k", 9) == Expired(3)
+
+    check(maker, main)
+
+
+def test_scan_finds_the_living_below_a_prefix_by_key(maker: Maker) -> None:
+    """Whatever the names look like: none of their letters is a pattern."""
+    names = ["w/1", "w/10", "w/2", "w*", "w?[a]", "w/}", "w/{x}y", "w\\", "ü/1", "", "w/a\x00b"]
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        for name in names:
+            await store.write(name, name.encode(), if_version=0, op_id="a")
+        await store.write("w/expired", b"", if_version=0, op_id="a", ttl_s=1.0)
+        await store.merge("w/1", {"f": b"1"}, op_id="b")
+        clock.now_s += 2.0
+        for prefix in ("w/", "w*", "w?", "w", "ü", "", "w/{", "nothing", "w\\"):
+            found = await store.scan(prefix)
+            expected = sorted((name for name in names if name.startswith(prefix)), key=str.encode)
+            assert [key for key, _ in found] == expected
+            assert all(document.value == key.encode() for key, document in found)
+        assert (await store.scan("w/1"))[0] == ("w/1", Versioned(2, b"w/1", {"f": b"1"}))
+
+    check(maker, main)
+
+
+def test_fields_of_fifty_writers_are_all_there(maker: Maker) -> None:
+    """Merging one hot document at once loses none, and each got a version of its own."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        async def write(task: int) -> list[int]:
+            return [
+                (await store.merge("hot", {f"{task}/{turn}": b"%d" % turn}, op_id=f"{task}/{turn}")).version
+                for turn in range(8)
+            ]
+
+        versions = await asyncio.gather(*[write(task) for task in range(50)])
+        assert sorted(version for each in versions for version in each) == list(range(1, 401))
+        found = await exists(store, "hot")
+        assert found.version == 400
+        assert found.fields == {f"{task}/{turn}": b"%d" % turn for task in range(50) for turn in range(8)}
+
+    check(maker, main)
+
+
+def test_many_writers_of_the_same_new_document_have_one_winner(maker: Maker) -> None:
+    """The others are told the version they lost to; each of twenty documents is created once."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        for document in range(20):
+            results = await asyncio.gather(
+                *[store.write(f"d{document}", b"%d" % n, if_version=0, op_id=str(n)) for n in range(10)]
+            )
+            assert sorted(result.ok for result in results) == [False] * 9 + [True]
+            assert {result.version for result in results} == {1}
+
+    check(maker, main)
+
+
+def test_a_batch_longer_than_a_pipeline_answers_every_operation(maker: Maker) -> None:
+    """In order, on one document as on many."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        many = [Merge("k" if n % 2 else f"k{n}", {str(n): b""}, str(n)) for n in range(700)]
+        results = await store.batch(many)
+        assert [result.version for result in results] == [n // 2 + 1 if n % 2 else 1 for n in range(700)]
+        assert len((await exists(store)).fields) == 350
 
     check(maker, main)

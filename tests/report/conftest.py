@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from harness.observation.manifest import LevelEnd
-from harness.observation.observation import Outcome
+from harness.observation.manifest import LevelEnd, ServiceUsed
+from harness.observation.observation import Outcome, StateUse
 from harness.report import reporter
-from harness.scenario.scenario import Load
+from harness.scenario.scenario import Crash, Load, Work
+from harness.scenario.shapes import Step
 from harness.verdict.judge import JudgedRun, judge_run
 
 if TYPE_CHECKING:
@@ -85,4 +87,40 @@ def failed(run: RunBuilder) -> JudgedRun:
     run.phases("25", last="drain")
     run.finished = False
     run.ended.append(LevelEnd(level="", status="harness_failed", message="left behind:\n\x1b]0;pid 7"))
+    return judge_run(run.write())
+
+
+@pytest.fixture
+def recovered(run: RunBuilder) -> JudgedRun:
+    """Real services, a slow one among them, two crashes, and a promise that one of them broke."""
+    run.limits = LIMITS + 'service.redis.response_p95 = "< 100 ms"\n'
+    run.state = "both"
+    run.services = (
+        ServiceUsed(service="redis", provider="embedded", version="9.1.2", address="127.0.0.1:4711",
+                    passed_over=("url: none was given", "container: no engine answers")),
+        ServiceUsed(service="postgres", provider="container", version="17.2", address="127.0.0.1:4712",
+                    detail="postgres:17-alpine @ sha256:0a1b"),
+    )  # fmt: skip
+    run.work, run.workflow_steps = Work(effect=True, update=("hot",)), (Step(name="pay", agent="data"),)
+    run.crash = Crash(kill=("after_effect",), pause=("before_checkpoint",))
+    run.crashed("after_effect", 15.25)
+    run.crashed("before_checkpoint", 20.5, "pause")
+    for number in range(400):
+        at = 10.0 + number / 20.1
+        run.workflow(0.5, id=f"10-{number}", intended=at, accepted=at, target_accepted=at, target_ended=at + 0.5)
+        run.effect(f"10-{number}", "pay")
+        run.update(f"10-{number}/pay", number + 1, at)
+    run.effect("10-105", "pay", "replayed", owner=2)
+    run.effect("10-106", "pay", owner=2)
+    run.effect("10-107", "pay", "refused", owner=1, token=1)
+    run.phases()
+    run.resources()
+    run.samples = [
+        msgspec.structs.replace(sample, host=msgspec.structs.replace(sample.host, state=StateUse(taken_up=3)))
+        for sample in run.samples
+        if sample.host is not None
+    ]
+    run.health(*[0.25] * 30, None, None, 0.001)
+    run.health(*[0.002] * 33, service="postgres")
+    run.audit(400)
     return judge_run(run.write())

@@ -12,7 +12,7 @@ from harness.report.json_report import SCHEMA_FILE, Report, report_schema
 from harness.verdict.judge import JudgedRun
 
 
-@pytest.mark.parametrize("verdict", ["passed", "failed"])
+@pytest.mark.parametrize("verdict", ["passed", "failed", "recovered"])
 def test_the_document_reads_back_as_what_was_judged(
     verdict: str, request: pytest.FixtureRequest, report: Callable[[JudgedRun, str], str]
 ) -> None:

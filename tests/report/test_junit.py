@@ -12,7 +12,7 @@ import pytest
 from harness.verdict.judge import JudgedRun
 
 
-@pytest.mark.parametrize("verdict", ["passed", "failed"])
+@pytest.mark.parametrize("verdict", ["passed", "failed", "recovered"])
 def test_every_check_is_a_test_case_with_its_result(
     verdict: str, request: pytest.FixtureRequest, report: Callable[[JudgedRun, str], str]
 ) -> None:

@@ -20,8 +20,9 @@ from rich.console import Console
 from harness.load.arrivals import Poisson, seed_of
 from harness.observation.journal import Damage, read_journal
 from harness.observation.observation import Observation, Outcome, StepRecord
+from harness.plan import Options, prepare
 from harness.report.live import LiveProgress
-from harness.run import Options, execute, prepare
+from harness.run import execute
 from harness.scenario.scenario import Scenario
 from harness.scenario.shapes import SHAPES
 from harness.stage import Interrupt

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics.resources import Window, growth
+from harness.observation.observation import HostUse, PoolUse, ResourceSample, StateUse
+from harness.statistics.resources import Window, growth, increases, state_metrics
 from harness.statistics.summary import summarise
 
 if TYPE_CHECKING:
@@ -75,3 +77,61 @@ def test_growth_needs_two_readings_around_the_window() -> None:
     assert growth([(15.0, 1.0)], window) is None
     assert growth([(1.0, 1.0), (5.0, 2.0)], window) is None
     assert growth([(15.0, 1.0), (30.0, 4.0)], window) == pytest.approx((1.0, 5.0))
+
+
+def test_growth_goes_on_when_the_process_is_started_again() -> None:
+    """The new one's readings begin at nothing; 4 s of the old one and 6 s of the new one were within the window."""
+    old = [(float(at), at - 5.0) for at in range(10, 15)]
+    new = [(float(at), at - 16.0) for at in range(18, 25)]
+    grown = growth([*old, *new], Window(10.0, 24.0))
+    assert grown == pytest.approx((4.0 + 8.0, 14.0))
+    assert [reading for _, reading in increases([*old, *new])][-1] == pytest.approx(9.0 + 8.0)
+
+
+def test_a_restarted_target_keeps_its_resource_metrics(run: RunBuilder) -> None:
+    """Nobody answered for a while, then a new process counted from nothing; it was half a core before and after."""
+    run.phases()
+    run.resources(cpu=0.5)
+    samples = []
+    for sample in run.samples:
+        assert sample.target is not None
+        assert sample.host is not None
+        if 18 < sample.at < 20:
+            sample = msgspec.structs.replace(sample, target=None, host=None)
+        elif sample.at >= 20:
+            cpu_s = 0.5 * (sample.at - 19)
+            pool = msgspec.structs.replace(sample.host.pools["data"], busy_s=9.0 * (sample.at - 19))
+            target = msgspec.structs.replace(sample.target, cpu_s=cpu_s)
+            sample = msgspec.structs.replace(
+                sample, target=target, host=msgspec.structs.replace(sample.host, pools={"data": pool})
+            )
+        samples.append(sample)
+    run.samples = samples
+    cpu, busy = measured(run, "cpu", "agent.data.pool_use")
+    assert cpu == pytest.approx(0.5 * 19 / 20)
+    assert busy == pytest.approx(0.9 * 19 / 20)
+
+
+def test_counts_of_state_are_summed_over_processes() -> None:
+    """A reading below the last is that of a new process, whose whole count is new; so are its other counts then."""
+
+    def sample(at: float, busy_s: float, state: StateUse | None) -> ResourceSample:
+        pools = {"data": PoolUse(size=1, busy=0, waiting=0, busy_s=busy_s, wait_s=0.0)}
+        return ResourceSample("10", at, host=HostUse(pools=pools, state=state))
+
+    found = state_metrics(
+        [
+            sample(1.0, 0.0, StateUse(taken_up=2)),
+            sample(2.0, 5.0, StateUse(taken_up=2, fenced=1)),
+            ResourceSample("10", 3.0),
+            sample(4.0, 1.0, StateUse(taken_up=7, fenced=1, provisional=True)),
+            sample(5.0, 2.0, StateUse(taken_up=8, fenced=1)),
+        ]
+    )
+    assert (found["taken_up"].value, found["fenced"].value, found["repairs"].value) == (10, 2, 0)
+    assert (found["provisional"].value, found["provisional"].n) == (0.25, 4)
+
+
+def test_a_target_that_tells_of_no_state_has_none() -> None:
+    """Not told is not zero."""
+    assert state_metrics([ResourceSample("10", 1.0, host=HostUse())]) == {}

@@ -119,6 +119,34 @@ def test_agents_of_a_target_that_declares_none_cannot_be_checked(path: Path) -> 
     assert [limit.metric for limit in limits.limits] == ["agent.anybody.p95"]
 
 
+def test_limits_on_services_are_read(path: Path) -> None:
+    """As those on agents are, quoted or as nested tables."""
+    text = """
+        [limits."10"]
+        service.redis.response_p99  = "< 20 ms"
+        "service.postgres.down" = "== 0 %"
+        service.postgres.outage = "< 5 s"
+        dup_effects = "== 0"
+    """
+    assert {limit.metric: limit.bound for limit in load(path, text).limits} == {
+        "service.redis.response_p99": 0.02,
+        "service.postgres.down": 0.0,
+        "service.postgres.outage": 5.0,
+        "dup_effects": 0.0,
+    }
+
+
+def test_an_unknown_service_or_metric_of_one_lists_what_there_is(path: Path) -> None:
+    """With the nearest first."""
+    text = """[limits."10"]
+"service.reddis.down" = "== 0 %"
+"service.redis.response_p90" = "< 1 s"
+"""
+    first, second = mistakes(path, text)
+    assert "service 'reddis' is unknown; did you mean 'redis'? (known: postgres, redis)" in first
+    assert "did you mean 'service.redis.response_p" in second
+
+
 @pytest.mark.parametrize(
     ("floor", "ours", "count"),
     [

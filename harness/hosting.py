@@ -1,0 +1,130 @@
+"""The process that serves a level's target, and those that come after it when the scenario ends it on purpose."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from harness.child import Child, Children, expect_line
+from harness.errors import HarnessError, TargetUnavailable, UsageError
+from harness.observation.observation import CrashFired
+from harness.orchestrator.crash import FILE, CrashOrder
+from harness.scenario.scenario import Crash
+from harness.target.target import HostConfig, HostFailed, HostReady
+
+HOST_READY_S = 60.0
+
+
+def crash_orders(crash: Crash | None) -> tuple[CrashOrder, ...]:
+    """One order for each process in turn: the kills, then the pauses."""
+    if crash is None:
+        return ()
+    kills = [CrashOrder(point=point, how="kill", after_s=crash.every) for point in crash.kill]
+    pauses = [CrashOrder(point=point, how="pause", after_s=crash.every) for point in crash.pause]
+    return (*kills, *pauses)
+
+
+def start_host(children: Children, config: HostConfig, name: str) -> Child:
+    """Start a target host and wait until it serves. Raises UsageError or TargetUnavailable with its own words."""
+    host = children.start(name, "harness.target.host", first_line=msgspec.json.encode(config))
+    try:
+        said = msgspec.json.decode(expect_line(host, HOST_READY_S), type=HostReady | HostFailed)
+    except HarnessError as error:
+        raise TargetUnavailable(str(error)) from error
+    if isinstance(said, HostReady):
+        return host
+    if said.kind == "usage":
+        raise UsageError(said.message)
+    raise TargetUnavailable(f"the target did not start: {said.message}\n(its log: {host.log})")
+
+
+class Hosting:
+    """The target's process of one level.
+
+    `config` makes the configuration of the next process, given the crash it is to suffer. A process that fired its
+    order has a successor on the same socket: a killed one at once; a paused one is continued after its successor
+    took over, so that it wakes up as an owner that was replaced. `on_started` is told the pid of each.
+    """
+
+    def __init__(
+        self,
+        children: Children,
+        name: str,
+        *,
+        level: str,
+        run_dir: Path,
+        orders: tuple[CrashOrder, ...],
+        config: Callable[[CrashOrder | None], HostConfig],
+        on_started: Callable[[int], None] = lambda _pid: None,
+    ) -> None:
+        self._children = children
+        self._name = name
+        self._level = level
+        self._orders = list(orders)
+        self._config = config
+        self.on_started = on_started
+        self._crashes: BinaryIO | None = None
+        self._path = run_dir / FILE
+        self._replaced: list[Child] = []
+        self.host = self._start()
+
+    def look(self) -> str | None:
+        """To be called often: sees to it that a process that fired its order is succeeded, which takes a moment.
+
+        Returns why the process died, if nobody asked it to. Raises TargetUnavailable when a successor does not start.
+        """
+        fired = self._fired()
+        if fired is not None:
+            if fired.how == "kill":
+                self._succeed()
+            else:
+                self._take_over()
+            self.on_started(self.host.pid)
+            return None
+        code = self.host.returncode()
+        if code is not None and self._fired() is None:
+            return self.host.with_last_words(f"the target's process ended (exit {code}) during the level")
+        return None
+
+    def end(self) -> None:
+        """End the process, and whatever it replaced."""
+        for host in (*self._replaced, self.host):
+            host.end(grace_s=5.0)
+        if self._crashes is not None:
+            self._crashes.close()
+
+    def _start(self) -> Child:
+        order = self._orders.pop(0) if self._orders else None
+        return start_host(self._children, self._config(order), self._name)
+
+    def _succeed(self) -> None:
+        """A killed process is reaped, and the next one started."""
+        self.host.wait(5.0)
+        self._replaced.append(self.host)
+        self.host = self._start()
+
+    def _take_over(self) -> None:
+        """The next one is started beside a paused process, which then goes on."""
+        paused = self.host
+        self._replaced.append(paused)
+        try:
+            self.host = self._start()
+        finally:
+            os.kill(paused.pid, signal.SIGCONT)
+
+    def _fired(self) -> CrashFired | None:
+        """The order that the present process fired, if it did since the last look."""
+        if self._crashes is None:
+            if not self._path.exists():
+                return None
+            self._crashes = self._path.open("rb")
+        for line in self._crashes:
+            fired = msgspec.json.decode(line, type=CrashFired)
+            if fired.pid == self.host.pid and fired.level == self._level:
+                return fired
+        return None

@@ -1,0 +1,15 @@
+"""How workflows are named: `LEVEL-ORDINAL`, so that a witness who is told only the name still knows the level."""
+
+from __future__ import annotations
+
+import re
+
+
+def level_prefix(label: str) -> str:
+    """What the ids of a level's workflows begin with, before their `-`: the label, without what a path may not hold."""
+    return re.sub(r"[^0-9A-Za-z.]+", "_", label)
+
+
+def prefix_of(workflow: str) -> str:
+    """The prefix of the level that a workflow belongs to; empty for a name that is none of ours."""
+    return workflow.rpartition("-")[0]

@@ -1,0 +1,285 @@
+"""The embedded orchestrator whose workflows outlive its process.
+
+    accept   the workflow's document is created, with the request in it: from here on it is promised
+    run      every finding is merged into it (the engine does that), every effect carries the fencing token
+    end      the result is merged into it, and only then is the client told
+    start    lease, then every document without an end is claimed and gone on with, from its last checkpoint
+
+A workflow that is submitted again is attached to: to its run if it is under way, to its stored end otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import Rejected, TargetError
+from harness.observation.observation import HostUse
+from harness.orchestrator.call import AgentFunction
+from harness.orchestrator.context import state_error
+from harness.orchestrator.crash import FILE, CrashPoints
+from harness.orchestrator.engine import Engine
+from harness.orchestrator.lease import Lease
+from harness.orchestrator.options import Options
+from harness.orchestrator.outside import Outside, open_outside
+from harness.orchestrator.owned import END, Owned, Replaced
+from harness.orchestrator.record import Accepted, End, Flight
+from harness.orchestrator.stream_queue import StreamQueue
+from harness.orchestrator.turns import Turns
+from harness.store.opening import open_store, state_use
+from harness.store.store import Operation, StateStore, Versioned
+from harness.target.serving import WorkflowWatch
+from harness.target.target import Services, Watch, WorkflowRequest, WorkflowResult
+
+WORKFLOWS = "w/"
+END_STORED_S = 10.0
+"""How long a store may be away when an end is to be stored, before the client is told that nobody knows."""
+EXIT_REPLACED = 75
+
+
+def end_process(why: str) -> None:
+    """What a replaced orchestrator does: end at once, cutting its connections, so that clients find the new owner."""
+    print(f"replaced: {why}", file=sys.stderr, flush=True)  # noqa: T201 - the host's log
+    os._exit(EXIT_REPLACED)
+
+
+class DurableOrchestrator:
+    """A `Target` that is `Admitting`, `Durable` and `Measurable`.
+
+    `clock` is the machine's monotonic clock: deadlines of workflows that are taken up are counted on it, so a
+    successor must run on the same machine. `on_replaced` is called when another owner has taken over.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        agents: Mapping[str, AgentFunction] | None = None,
+        on_replaced: Callable[[str], None] = end_process,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._agents = agents
+        self._on_replaced = on_replaced
+        self._flights: dict[str, Flight] = {}  # taken up from an earlier owner
+        self._ends: dict[str, End] = {}  # stored by an earlier owner, and perhaps never told
+        self._accepted: dict[str, Versioned] = {}  # by us, and not yet in `run`
+        self._taken_up = 0
+        self._turns: Turns | None = None
+        self._waiting_peak = 0
+        place = options.placement
+        self._points = CrashPoints(
+            place.crash if place else None,
+            path=Path(place.run_dir) / FILE if place else None,
+            level=place.level if place else "",
+            t0=place.t0 if place else 0.0,
+            clock=clock,
+        )
+
+    async def start(self, services: Services) -> None:
+        """Open the stores, wait for the lease, and go on with what an earlier owner left unfinished."""
+        options = self._options
+        self._raw: StateStore = await self.open(services)
+        self._lease = Lease(
+            self._raw,
+            lease_s=options.state.lease,
+            clock=self._clock,
+            on_replaced=lambda: self._on_replaced("another orchestrator holds the lease"),
+        )
+        token = await self._lease.acquire()
+        self._store = Owned(self._raw, prefix=WORKFLOWS, token=token, points=self._points)
+        self._outside = await self.reach(services, token)
+        if options.state.queue == "redis":
+            assert services.redis_url is not None, "a scenario with a durable queue is given a Redis"
+            queue = await StreamQueue.connect(services.redis_url, namespace=services.namespace, owner=str(token))
+            self._turns = Turns(queue, options.orchestrator.slots)
+            options = _unqueued(options)
+        self._engine = Engine(options, store=self._store, clock=self._clock, agents=self._agents, outside=self._outside)
+        await self._engine.start(services)
+        await self._take_up()
+
+    async def open(self, services: Services) -> StateStore:
+        """The store that the options name."""
+        return await open_store(self._options.state, services, clock=self._clock, between=self._between)
+
+    async def reach(self, services: Services, token: int) -> Outside | None:
+        """What its agents reach for outside, as the owner with this token."""
+        return await open_outside(
+            self._options, services, self._raw, token=token, points=self._points, clock=self._clock
+        )
+
+    async def stop(self) -> None:
+        """Stop acting, and let the next owner in. What is unfinished is gone on with by whoever starts next."""
+        for flight in self._flights.values():
+            flight.task.cancel()
+        await asyncio.gather(*(flight.task for flight in self._flights.values()), return_exceptions=True)
+        if self._turns is not None:
+            await self._turns.close()
+        await self._engine.stop()
+        if self._outside is not None:
+            await self._outside.close()
+        await self._lease.release()
+        await self._raw.close()
+
+    def admit(self, request: WorkflowRequest) -> None:
+        """Accept a workflow, or raise `Rejected`. One that was accepted before, by whomever, is never refused."""
+        if request.id in self._flights or request.id in self._ends:
+            return
+        try:
+            self._engine.admit(request)
+        except Rejected as no:
+            depth = self._turns.waiting if self._turns else no.queue_depth
+            raise Rejected(retry_after_s=no.retry_after_s, queue_depth=depth) from None
+
+    async def accept(self, request: WorkflowRequest) -> None:
+        """Write down that it was accepted. Raises `TargetError` when that cannot be done within its deadline."""
+        key = request.id
+        if key in self._flights or key in self._ends:
+            return
+        record = Accepted(request.kind, request.seed, request.deadline_s, self._clock(), request.input)
+        value = msgspec.json.encode(record)
+        state = self._options.state
+        self._points.passed("before_claim", key)
+        try:
+            async with asyncio.timeout(request.deadline_s):
+                created = await self._store.write(
+                    key,
+                    value,
+                    if_version=0,
+                    op_id=f"{key}/create",
+                    ttl_s=state.ttl or request.deadline_s + state.kept,
+                )
+        except TimeoutError:
+            self._engine.withdraw(request)
+            what = f"could not be created within {request.deadline_s:g} s"
+            raise state_error("state_unavailable", key, what) from None
+        except Replaced as error:
+            self._on_replaced(str(error))
+            raise
+        if not created.ok:
+            self._engine.withdraw(request)
+            raise state_error("version_conflict", key, f"exists already, at version {created.version}")
+        self._points.passed("after_claim", key)
+        self._accepted[key] = Versioned(1, value, {})
+        if self._turns is not None:
+            await self._turns.add(key)
+
+    async def run(self, request: WorkflowRequest, watch: Watch) -> WorkflowResult:
+        """Run it, or attach to its run, or tell its stored end. One that was not accepted before is accepted now."""
+        key = request.id
+        if key not in self._flights and key not in self._ends and key not in self._accepted:
+            self.admit(request)
+            await self.accept(request)
+        flight = self._flights.get(key)
+        if flight is not None:
+            end = await asyncio.shield(flight.task)
+            watch.steps.extend(flight.watch.steps)
+            return end.result()
+        if key in self._ends:
+            return self._ends[key].result()
+        end = await self._perform(request, watch, self._accepted.pop(key))
+        return end.result()
+
+    def use(self) -> HostUse:
+        """Queue, pools, and what the stores went through."""
+        state = msgspec.structs.replace(
+            state_use(self._raw),
+            taken_up=self._taken_up,
+            fenced=self._store.fenced,
+            conflicts=self._outside.conflicts if self._outside else 0,
+            requeued=self._turns.requeued if self._turns else 0,
+        )
+        use = msgspec.structs.replace(self._engine.use(), state=state)
+        if self._turns is None:
+            return use
+        waiting = self._turns.waiting
+        self._waiting_peak = max(self._waiting_peak, waiting)
+        return msgspec.structs.replace(
+            use, running=use.running - waiting, queue_depth=waiting, queue_peak=self._waiting_peak
+        )
+
+    async def _take_up(self) -> None:
+        """Claim every document without an end, and go on with its workflow."""
+        unfinished = []
+        for key, document in await self._store.scan(""):
+            if END in document.fields:
+                self._ends[key] = msgspec.json.decode(document.fields[END], type=End)
+            else:
+                unfinished.append(key)
+        claimed: list[tuple[str, Versioned, Accepted]] = []
+        for key in unfinished:
+            self._points.passed("before_claim", key)
+            found = await self._store.claim(key)
+            self._points.passed("after_claim", key)
+            if isinstance(found, Versioned):  # else it expired just now
+                claimed.append((key, found, msgspec.json.decode(found.value, type=Accepted)))
+        claimed.sort(key=lambda entry: entry[2].accepted_at)
+        if self._turns is not None:
+            await self._turns.open([key for key, _, _ in claimed])
+        for key, found, record in claimed:
+            self._go_on(key, found, record)
+
+    def _go_on(self, key: str, found: Versioned, record: Accepted) -> None:
+        """Run what is left of a workflow, whether or not its client comes back."""
+        left_s = max(0.001, record.accepted_at + record.deadline_s - self._clock())
+        request = WorkflowRequest(key, record.kind, record.seed, left_s, record.input)
+        self._engine.admit(request, promised=True)
+        place = self._options.placement
+        t0 = place.t0 if place else 0.0
+        watch = WorkflowWatch(lambda: self._clock() - t0, Services())
+        self._flights[key] = Flight(asyncio.create_task(self._perform(request, watch, found)), watch)
+        self._taken_up += 1
+
+    async def _perform(self, request: WorkflowRequest, watch: Watch, found: Versioned) -> End:
+        """Run a workflow that is written down, and write down its end."""
+        key = request.id
+        try:
+            end = await self._outcome(request, watch, found)
+            if self._store.forget(key) and not end.error_class:
+                end.degraded = ("state_fallback",)
+            self._points.passed("before_ack", key)
+            async with asyncio.timeout(END_STORED_S):
+                await self._store.merge(
+                    key, {END: msgspec.json.encode(end)}, op_id=f"{key}/end", ttl_s=self._options.state.kept
+                )
+        except TimeoutError:
+            end = End(error_class="end_not_stored", message="the store did not take the end", definite=False)
+        except Replaced as error:
+            self._on_replaced(str(error))
+            raise
+        self._points.passed("after_ack", key)
+        if self._turns is not None:
+            await self._turns.done(key)
+        return end
+
+    async def _outcome(self, request: WorkflowRequest, watch: Watch, found: Versioned) -> End:
+        """Wait for its turn, and run it."""
+        if self._turns is not None:
+            try:
+                async with asyncio.timeout(request.deadline_s):
+                    await self._turns.granted(request.id)
+            except TimeoutError:
+                self._engine.withdraw(request)
+                message = f"workflow {request.id!r} passed its deadline of {request.deadline_s:g} s in the queue"
+                return End(error_class="workflow_deadline", message=message)
+        try:
+            return End.of(await self._engine.run(request, watch, found))
+        except TargetError as error:
+            return End(error_class=error.error_class, message=str(error), definite=error.definite)
+
+    def _between(self, operation: Operation) -> None:
+        self._points.passed("between_stores", operation.key.removeprefix(WORKFLOWS))
+
+
+def _unqueued(options: Options) -> Options:
+    """For an engine whose workflows wait elsewhere: as many are admitted, and none of them waits in it."""
+    bounds = options.orchestrator
+    return replace(options, orchestrator=replace(bounds, slots=bounds.slots + bounds.queue, queue=0))

@@ -1,0 +1,117 @@
+"""The state store as one orchestrator that owns its workflows sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from harness.errors import HarnessError
+from harness.orchestrator.crash import CrashPoints
+from harness.store.store import Expired, Operation, StateStore, StoreUnavailable, Versioned, WriteResult
+
+_T = TypeVar("_T")
+
+RETRY_FIRST_S = 0.02
+RETRY_MAX_S = 0.5
+END = "@end"
+"""The field of a workflow's document that holds its end; the others are named after steps."""
+
+
+class Replaced(HarnessError):
+    """Another orchestrator has taken over: whatever this one still does is not wanted."""
+
+
+class Owned:
+    """A `StateStore` of the documents below `prefix`, every write of which carries the owner's `token`.
+
+    A write whose answer was lost is sent again with the same operation id until it is answered: whoever cannot wait
+    cancels, as deadlines do. A write that is refused for its token raises `Replaced`. Merging a step's finding is a
+    checkpoint, and passes its crash points.
+    """
+
+    def __init__(self, store: StateStore, *, prefix: str, token: int, points: CrashPoints) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._token = token
+        self._points = points
+        self.fenced = 0
+        self.provisional: set[str] = set()  # keys of which something was served from memory, until forgotten
+
+    async def read(self, key: str) -> Versioned | Expired | None:
+        """The document, from the store."""
+        return self._seen(key, await _answered(lambda: self._store.read(self._prefix + key)))
+
+    async def write(
+        self, key: str, value: bytes, *, if_version: int, op_id: str, ttl_s: float | None = None, fence: int = 0
+    ) -> WriteResult:
+        """Compare and set, as owner."""
+        where, token = self._prefix + key, fence or self._token
+        result = await _answered(
+            lambda: self._store.write(where, value, if_version=if_version, op_id=op_id, ttl_s=ttl_s, fence=token)
+        )
+        return self._owned(key, result)
+
+    async def merge(
+        self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None, fence: int = 0
+    ) -> WriteResult:
+        """Set fields, as owner."""
+        where, token = self._prefix + key, fence or self._token
+        step = next(iter(fields), "")
+        if step != END:
+            self._points.passed("before_checkpoint", key, step)
+        result = await _answered(lambda: self._store.merge(where, fields, op_id=op_id, ttl_s=ttl_s, fence=token))
+        if step != END:
+            self._points.passed("after_checkpoint", key, step)
+        return self._owned(key, result)
+
+    async def batch(self, operations: Sequence[Operation]) -> list[WriteResult]:
+        """Not needed by the engine, and so not offered: a batch has no single key to be fenced by."""
+        raise NotImplementedError("the engine writes one document at a time")
+
+    async def claim(self, key: str, fence: int = 0) -> Versioned | Expired | None:
+        """Make the document this owner's own, and read it. Raises `Replaced` when a newer owner has it."""
+        token = fence or self._token
+        found = await _answered(lambda: self._store.claim(self._prefix + key, token))
+        if isinstance(found, Versioned) and found.fence > token:
+            self.fenced += 1
+            raise Replaced(f"{key} belongs to an orchestrator with token {found.fence}; ours is {token}")
+        return self._seen(key, found)
+
+    async def scan(self, prefix: str) -> list[tuple[str, Versioned]]:
+        """Every living document, by key without this view's prefix."""
+        found = await _answered(lambda: self._store.scan(self._prefix + prefix))
+        return [(key.removeprefix(self._prefix), document) for key, document in found]
+
+    async def close(self) -> None:
+        """The store is its owner's to close."""
+
+    def forget(self, key: str) -> bool:
+        """Whether anything of the document was provisional; asked once, when its workflow has ended."""
+        was = key in self.provisional
+        self.provisional.discard(key)
+        return was
+
+    def _seen(self, key: str, found: Versioned | Expired | None) -> Versioned | Expired | None:
+        if isinstance(found, Versioned) and found.provisional:
+            self.provisional.add(key)
+        return found
+
+    def _owned(self, key: str, result: WriteResult) -> WriteResult:
+        if result.fenced:
+            self.fenced += 1
+            raise Replaced(f"a write to {key} was refused: a newer orchestrator has taken over")
+        if result.provisional:
+            self.provisional.add(key)
+        return result
+
+
+async def _answered(operation: Callable[[], Awaitable[_T]]) -> _T:
+    """The operation's answer, however long the store is away."""
+    wait_s = RETRY_FIRST_S
+    while True:
+        try:
+            return await operation()
+        except StoreUnavailable:
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_MAX_S)

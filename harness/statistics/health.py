@@ -1,0 +1,59 @@
+"""`health.jsonl` of a run: how the services answered while the workflows ran, by level."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.observation.journal import Damage, read_lines
+from harness.observation.observation import HealthSample
+from harness.statistics.metrics import PERCENTILES, Metric
+from harness.statistics.quantile import Floats, quantile, samples
+
+
+def read_health(path: Path, damage: Damage) -> dict[str, list[HealthSample]]:
+    """The samples by level, in file order. A run without the file has none."""
+    found: defaultdict[str, list[HealthSample]] = defaultdict(list)
+    if path.exists():
+        for sample in read_lines(path, msgspec.json.Decoder(HealthSample), damage):
+            found[sample.level].append(sample)
+    return found
+
+
+def service_metrics(found: Sequence[HealthSample]) -> dict[str, dict[str, Metric]]:
+    """By service: its response times, how much of the time it gave none, and the longest such time."""
+    by_service: defaultdict[str, list[HealthSample]] = defaultdict(list)
+    for sample in found:
+        by_service[sample.service].append(sample)
+    return {service: _metrics(by_service[service]) for service in sorted(by_service)}
+
+
+def _metrics(found: Sequence[HealthSample]) -> dict[str, Metric]:
+    times = samples([sample.response_s for sample in found if sample.response_s is not None])
+    down = sum(sample.response_s is None for sample in found)
+    # Neighbouring samples are slow together, so bounds that assume independent ones would claim too much.
+    return {
+        **{f"response_{name}": _quantile(times, share) for name, share in PERCENTILES.items()},
+        "down": Metric(value=down / len(found), n=len(found)),
+        "outage": _longest_outage(found),
+    }
+
+
+def _quantile(times: Floats, share: float) -> Metric:
+    return Metric(value=quantile(times, share), n=len(times)) if len(times) else Metric(value=None)
+
+
+def _longest_outage(found: Sequence[HealthSample]) -> Metric:
+    """From the first unanswered sample to the next answered one; one that lasts to the end was at least that long."""
+    longest, since, is_open = 0.0, None, False
+    for sample in found:
+        if sample.response_s is None:
+            since = sample.at if since is None else since
+        if since is not None and sample.at - since >= longest:
+            longest, is_open = sample.at - since, sample.response_s is None
+        if sample.response_s is not None:
+            since = None
+    return Metric(value=longest, n=len(found), at_least=is_open)

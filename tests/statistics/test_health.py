@@ -1,0 +1,70 @@
+"""How services answered: a slow one is seen as slow, a silent one as down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.observation.manifest import ServiceUsed
+from harness.statistics.summary import summarise
+
+if TYPE_CHECKING:
+    from tests.conftest import RunBuilder
+
+REDIS = ServiceUsed(service="redis", provider="embedded", version="9.1.2", address="127.0.0.1:4711")
+
+
+def measured(run: RunBuilder, *names: str) -> list[float | None]:
+    """Metrics of redis in the run's only level."""
+    run.phases()
+    [level] = summarise(run.write()).levels
+    return [level.metric(f"service.redis.{name}").value for name in names]
+
+
+def test_response_times_are_of_what_was_answered(run: RunBuilder) -> None:
+    """Silence is in no percentile: it has a share of its own."""
+    run.health(*[0.001] * 90, *[0.5] * 9, None)
+    assert measured(run, "response_p50", "response_p95", "response_p99", "down") == [0.001, 0.5, 0.5, 0.01]
+
+
+def test_an_outage_lasts_from_silence_to_the_next_answer(run: RunBuilder) -> None:
+    """The longest of them; a sample a second."""
+    run.health(0.001, None, 0.001, None, None, None, 0.001, None, 0.001)
+    assert measured(run, "outage") == [3.0]
+
+
+def test_an_outage_that_did_not_end_is_at_least_as_long_as_was_seen(run: RunBuilder) -> None:
+    """Nobody saw its end."""
+    run.health(0.001, None, 0.001, None, None, None)
+    run.phases()
+    [level] = summarise(run.write()).levels
+    outage = level.metric("service.redis.outage")
+    assert (outage.value, outage.at_least) == (2.0, True)
+
+
+def test_without_an_outage_it_is_zero(run: RunBuilder) -> None:
+    """And down is none."""
+    run.health(0.001, 0.002)
+    assert measured(run, "outage", "down") == [0.0, 0.0]
+
+
+def test_services_and_levels_are_kept_apart(run: RunBuilder) -> None:
+    """Each by its name."""
+    run.levels = ("10", "25")
+    run.health(0.001, level="10")
+    run.health(0.002, level="25")
+    run.health(0.003, level="25", service="postgres")
+    levels = summarise(run.write()).levels
+    assert [sorted(level.services) for level in levels] == [["redis"], ["postgres", "redis"]]
+    assert levels[1].metric("service.postgres.response_p50").value == 0.003
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_a_service_that_nobody_sampled_is_missed(run: RunBuilder, sampled: bool) -> None:
+    """It was used, so its health must be in the file."""
+    run.services = (REDIS,)
+    run.sound()
+    run.health(0.001, service="redis" if sampled else "postgres")
+    [level] = summarise(run.write()).levels
+    assert level.missing == (() if sampled else ("redis was used, and health.jsonl holds no sample of it",))
