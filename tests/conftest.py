@@ -35,7 +35,7 @@ from harness.observation.observation import (
 )
 from harness.scenario.scenario import Agent, Crash, Load, Outage, Scenario, Shared, Work, Workflow
 from harness.scenario.shapes import Step
-from harness.service.service import ServiceSettings, provide
+from harness.service.service import provide, settings_from
 
 MEBIBYTE = 2**20
 MEASURE_FROM_S = 10.0
@@ -221,7 +221,7 @@ def run(tmp_path: Path) -> RunBuilder:
     return RunBuilder(tmp_path / "run")
 
 
-QUICKEST_FIRST = ServiceSettings(order=("embedded", "program", "container"))
+QUICKEST_FIRST = {"HARNESS_SERVICES": "embedded,program,container"}  # the environment may pin others
 
 
 @pytest.fixture(scope="session")
@@ -235,12 +235,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
 @pytest.fixture(scope="session")
 def redis_url(servers: Children) -> Iterator[str]:
     """A real Redis of this session; tests keep to a namespace of their own."""
-    with provide("redis", QUICKEST_FIRST, servers) as running:
+    with provide("redis", settings_from(QUICKEST_FIRST | os.environ), servers) as running:
         yield running.url
 
 
 @pytest.fixture(scope="session")
 def postgres_url(servers: Children) -> Iterator[str]:
     """A real PostgreSQL of this session; tests keep to a schema of their own."""
-    with provide("postgres", QUICKEST_FIRST, servers) as running:
+    with provide("postgres", settings_from(QUICKEST_FIRST | os.environ), servers) as running:
         yield running.url

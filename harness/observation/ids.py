@@ -12,4 +12,4 @@ def level_prefix(label: str) -> str:
 
 def prefix_of(workflow: str) -> str:
     """The prefix of the level that a workflow belongs to; empty for a name that is none of ours."""
-    return workflow.rpartition("-")[0]
+    return workflow.partition("-")[0]

@@ -178,7 +178,7 @@ def _stand_in(declared: Any) -> Any:
         return get_args(declared)[0]
     if origin is not None:
         return [] if origin is tuple else {}
-    return {int: 1, float: 1.0}.get(declared, "?")
+    return {bool: False, int: 1, float: 1.0}.get(declared, "?")
 
 
 def _example(unit: Unit) -> str:

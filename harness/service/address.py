@@ -6,7 +6,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from harness.errors import UsageError
 
@@ -58,6 +58,7 @@ def scrubbed(text: str, url: str) -> str:
     if parts is not None:
         secret |= {parts.netloc.rpartition("@")[0], parts.password or "", unquote(parts.password or "")}
         secret |= {parts.username or "", unquote(parts.username or ""), parts.query}
+        secret |= {value for key, value in parse_qsl(parts.query) if key in {"user", "username", "password"}}
     for word in sorted(filter(None, secret), key=len, reverse=True):
         text = text.replace(word, "***")
     return text

@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -20,6 +21,11 @@ POSTGRES_OLDEST = 13
 ANSWER_S = 5.0
 POLL_S = 0.01
 NO_ASYNCPG = "the PostgreSQL client is not installed: pip install 'orchestration-harness[postgres]'"
+
+_ABOUT_POSTGRES = """
+select current_setting('server_version') as version, current_setting('server_version_num')::int as number,
+       pg_is_in_recovery() as reads_only, has_database_privilege(current_database(), 'CREATE') as may_create
+"""
 
 
 class _NotYet(Exception):
@@ -90,23 +96,20 @@ async def _postgres_version(url: str, address: Address) -> str:
 
     try:
         connection = await asyncpg.connect(url, timeout=ANSWER_S, command_timeout=ANSWER_S)
+        try:
+            row = await connection.fetchrow(_ABOUT_POSTGRES)
+        finally:
+            connection.terminate()
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         raise ServiceUnavailable(
             f"the PostgreSQL at {address} refused us ({_plain(error, url)}); look at the user, password and database"
         ) from None
-    except (asyncpg.CannotConnectNowError, OSError, TimeoutError) as error:
+    except (asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError, OSError, TimeoutError) as error:
         raise _NotYet(f"{address} does not speak the PostgreSQL protocol ({_plain(error, url)})") from None
     except asyncpg.PostgresError as error:
         raise ServiceUnavailable(f"the PostgreSQL at {address} refused us: {_plain(error, url)}") from None
     except Exception as error:  # noqa: BLE001 - a stranger's answer breaks the client anywhere
         raise ServiceUnavailable(f"what answers at {address} is not PostgreSQL ({type(error).__name__})") from None
-    try:
-        row = await connection.fetchrow(
-            "select current_setting('server_version') as version, current_setting('server_version_num')::int as number,"
-            " pg_is_in_recovery() as reads_only, has_database_privilege(current_database(), 'CREATE') as may_create"
-        )
-    finally:
-        await connection.close(timeout=ANSWER_S)
     version = row["version"].split()[0]
     if row["number"] < POSTGRES_OLDEST * 10_000:
         raise ServiceUnavailable(f"the PostgreSQL at {address} is too old: {version}; {POSTGRES_OLDEST} is the oldest")
@@ -130,10 +133,12 @@ def version_of(service: str, url: str, address: Address) -> str:
         raise ServiceUnavailable(str(error)) from None
 
 
-def wait_until_up(service: str, url: str, address: Address, deadline_s: float, *, alive: Any) -> str:
+def wait_until_up(
+    service: str, url: str, address: Address, deadline_s: float, *, died: Callable[[], str | None]
+) -> str:
     """The version of a server that is starting, asked until it answers.
 
-    `alive()` is None while it may still come up, or says what happened to it. Raises ServiceUnavailable.
+    `died` tells what happened to it, or None while it may still come up. Raises ServiceUnavailable.
     """
     give_up = time.monotonic() + deadline_s
     while True:
@@ -142,8 +147,8 @@ def wait_until_up(service: str, url: str, address: Address, deadline_s: float, *
                 pass
             return redis_version(url, address) if service == "redis" else postgres_version(url, address)
         except (_NotYet, OSError) as error:
-            if (died := alive()) is not None:
-                raise ServiceUnavailable(died) from None
+            if (words := died()) is not None:
+                raise ServiceUnavailable(words) from None
             if time.monotonic() > give_up:
                 raise ServiceUnavailable(f"it was not up after {deadline_s:g} s: {error}") from None
         time.sleep(POLL_S)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ENGINE_ANSWER_S = 3.0
 REQUEST_S = 60.0  # of silence, while an image is pulled
-UP_S = 60.0
+UP_S = 30.0
 DATABASE = "harness"
 
 
@@ -40,12 +40,20 @@ class ContainerServer(Running):
     container: Any = field(default=None, repr=False, kw_only=True)  # docker's own type, which has no stubs
 
     def pause(self) -> None:
-        """Freeze every process in it."""
-        self.container.pause()
+        """Freeze every process in it. Raises ServiceUnavailable when it is gone."""
+        self._tell(self.container.pause)
 
     def resume(self) -> None:
         """Go on."""
-        self.container.unpause()
+        self._tell(self.container.unpause)
+
+    def _tell(self, order: Callable[[], object]) -> None:
+        import docker  # type: ignore[import-untyped]
+
+        try:
+            order()
+        except (docker.errors.DockerException, OSError) as error:
+            raise ServiceUnavailable(f"the {self.used.service} container: {_first_line(error)}") from None
 
 
 class _Container:
@@ -69,7 +77,7 @@ class _Container:
     @contextmanager
     def start(self, children: Children) -> Iterator[Running]:
         """Run it until the context is left."""
-        import docker  # type: ignore[import-untyped]
+        import docker
         from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 
@@ -79,7 +87,7 @@ class _Container:
         with contextlib.ExitStack() as stack:
             try:
                 container = DockerContainer(image, docker_client_kw={"timeout": round(REQUEST_S)})
-                stack.callback(container.stop)
+                stack.callback(_stop, container)
                 children.register_removal(
                     "the run's containers",
                     "harness.service.sweep:remove_containers",
@@ -91,14 +99,14 @@ class _Container:
                 # The engine takes a pair here, and picks the port; the type knows ports on all interfaces only.
                 container.ports[f"{port}/tcp"] = cast(int, (LOOPBACK, None))
                 self._configure(container, password)
-                detail = described(image, had(container.get_docker_client().client, image))
+                detail = described(image, had(container.get_docker_client().client, container.image))
                 container.start()
-                address = Address(LOOPBACK, int(container.get_exposed_port(port)))
+                wrapped = container.get_wrapped_container()
+                address = Address(LOOPBACK, _port_of(wrapped, port))
             except (docker.errors.DockerException, OSError) as error:
                 raise ServiceUnavailable(f"image {image}: {_first_line(error)}") from None
             url = self._url(password, address.port)
-            wrapped = container.get_wrapped_container()
-            version = wait_until_up(self.service, url, address, UP_S, alive=lambda: last_words(wrapped))
+            version = wait_until_up(self.service, url, address, UP_S, died=lambda: last_words(wrapped))
             used = ServiceUsed(
                 service=self.service, provider=self.name, version=version, address=str(address), detail=detail
             )
@@ -207,6 +215,23 @@ def last_words(container: Any) -> str | None:
         return None
     text = container.logs(tail=8).decode(errors="replace").rstrip()
     return f"the container ended ({container.status}):\n{text}" if text else f"the container ended ({container.status})"
+
+
+def _port_of(container: Any, port: int) -> int:
+    """The port of loopback that the engine picked for it."""
+    container.reload()
+    bound = container.ports.get(f"{port}/tcp") or []
+    if not bound:
+        raise ServiceUnavailable(last_words(container) or f"the engine bound no port of loopback to its port {port}")
+    return int(bound[0]["HostPort"])
+
+
+def _stop(container: DockerContainer) -> None:
+    """Remove it. What an engine that is gone cannot do, the guardian tries again, and reports."""
+    import docker
+
+    with contextlib.suppress(docker.errors.DockerException, OSError):
+        container.stop()
 
 
 def _first_line(error: BaseException) -> str:

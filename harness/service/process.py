@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -143,7 +144,7 @@ def listening(
         address = Address(LOOPBACK, port)
         child = start(port)
         try:
-            version = wait_until_up(service, url_of(port), address, UP_S, alive=lambda child=child: last_words(child))
+            version = wait_until_up(service, url_of(port), address, UP_S, died=partial(last_words, child))
         except ServiceUnavailable:
             child.end(grace_s=END_S)
             if left and _port_was_taken(child):

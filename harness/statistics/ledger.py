@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ class LevelLedger:
 
     def __init__(self) -> None:
         self.answers: Counter[Answer] = Counter()
-        self._performed: defaultdict[str, set[str]] = defaultdict(set)  # by workflow: steps with an effect
+        self._performed: defaultdict[str, set[int]] = defaultdict(set)  # by step: hashed ids of workflows (see Tally)
         self._times: Counter[tuple[str, str]] = Counter()  # beyond the first, by workflow and step
         self._zombies: list[Effect] = []
 
@@ -28,10 +28,10 @@ class LevelLedger:
         """Take in one line; `is_newest`: no newer owner had acted before."""
         self.answers[effect.answer] += 1
         if effect.answer == "performed":
-            steps = self._performed[effect.workflow]
-            if effect.step in steps:
+            workflows, workflow = self._performed[effect.step], hash(effect.workflow)
+            if workflow in workflows:
                 self._times[effect.workflow, effect.step] += 1
-            steps.add(effect.step)
+            workflows.add(workflow)
         if effect.answer != "refused" and not is_newest:
             self._zombies.append(effect)
 
@@ -47,13 +47,13 @@ class LevelLedger:
             f"{effect.workflow} {effect.step} (owner {effect.owner}, token {effect.token})" for effect in self._zombies
         ]
 
-    def workflows_with(self, steps: frozenset[str]) -> Iterator[str]:
-        """Workflows for which all of these steps' effects were performed."""
-        return (workflow for workflow, done in self._performed.items() if steps <= done)
+    def workflows_with(self, steps: frozenset[str]) -> set[int]:
+        """Hashed ids of workflows for which all of these steps' effects were performed."""
+        return set.intersection(*(self._performed[step] for step in steps))
 
     def missing(self, workflow: str, steps: frozenset[str]) -> list[str]:
         """Which of these steps' effects were not performed for the workflow."""
-        return sorted(steps - self._performed.get(workflow, set()))
+        return sorted(step for step in steps if hash(workflow) not in self._performed[step])
 
 
 def read_ledger(path: Path, levels: Sequence[str], damage: Damage) -> Mapping[str, LevelLedger] | None:

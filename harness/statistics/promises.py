@@ -89,7 +89,7 @@ def _effects(promises: Promises, by_kind: Mapping[str, Rows], ledger: LevelLedge
     for kind, steps in declared.items():
         ok = _ok(by_kind.get(kind))
         ended_ok += len(ok)
-        done = np.fromiter((hash(workflow) for workflow in ledger.workflows_with(steps)), dtype=np.int64)
+        done = np.fromiter(ledger.workflows_with(steps), dtype=np.int64)
         without = {int(number) for number in ok[~np.isin(ok, done)]}
         found |= without
         names = Tally.names(run.journal, without)

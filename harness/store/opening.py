@@ -1,23 +1,87 @@
-"""Stub by the integrator, so that others can import; overwrite me."""
+"""From what a scenario says of its state to a store that is open, and from a store to what it went through."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
+from harness.errors import UsageError
 from harness.observation.observation import StateUse
-from harness.store.redis import RedisStore
-from harness.store.store import StateStore
+from harness.scenario.scenario import State
+from harness.service.asking import asyncpg_missing
+from harness.store.dual import DualStore
+from harness.store.fallback import FallbackStore
+from harness.store.memory import MemoryStore
+from harness.store.store import Operation, StateStore
+from harness.target.target import Services
 
 
-async def open_store(state: Any, services: Any, *, clock: Any, between: Any = None) -> StateStore:
-    """Stub."""
+async def open_store(
+    state: State,
+    services: Services,
+    *,
+    clock: Callable[[], float],
+    between: Callable[[Operation], None] | None = None,
+) -> StateStore:
+    """The store that `state` names, at the addresses of `services`; its server answered.
+
+    `clock` counts times to live in memory; a server counts its own, so that every process agrees with it. With both,
+    the mirror is brought up to the authority first; one that does not answer then is waited for beside the work.
+    Raises UsageError (an address or an extra is missing), `StoreUnavailable`.
+    """
+    if state.store == "memory":
+        return MemoryStore(clock=clock)
+    if state.store == "redis":
+        from harness.store.redis import RedisStore
+
+        redis = await RedisStore.connect(_redis_url(services), namespace=services.namespace)
+        return FallbackStore(redis, documents_max=state.fallback_max, clock=clock) if state.fallback else redis
+    authority = await _postgres(services)
     if state.store == "postgres":
-        from harness.store.postgres import PostgresStore
-
-        return await PostgresStore.connect(services.postgres_url, namespace=services.namespace)
-    return await RedisStore.connect(services.redis_url, namespace=services.namespace)
+        return authority
+    return await _mirrored(authority, services, between)
 
 
 def state_use(store: StateStore) -> StateUse:
-    """Stub."""
+    """What `store` went through in this process's life, as far as it is of a kind that can tell."""
+    if isinstance(store, FallbackStore):
+        return StateUse(
+            provisional=store.provisional,
+            provisional_writes=store.provisional_writes,
+            promotions=store.promotions,
+            diverged=store.diverged,
+        )
+    if isinstance(store, DualStore):
+        return StateUse(repairs=store.repairs)
     return StateUse()
+
+
+async def _postgres(services: Services) -> StateStore:
+    if services.postgres_url is None:
+        raise UsageError("state in PostgreSQL: no address of a server was given (--postgres-url, or DATABASE_URL)")
+    missing = asyncpg_missing()
+    if missing is not None:
+        raise UsageError(f"state in PostgreSQL: {missing}")
+    from harness.store.postgres import PostgresStore
+
+    return await PostgresStore.connect(services.postgres_url, namespace=services.namespace)
+
+
+async def _mirrored(
+    authority: StateStore, services: Services, between: Callable[[Operation], None] | None
+) -> StateStore:
+    """The authority with its mirror in Redis, which need not be there yet."""
+    from harness.store.redis import RedisStore
+
+    try:
+        dual = DualStore(authority, RedisStore(_redis_url(services), namespace=services.namespace), between=between)
+    except BaseException:
+        await authority.close()
+        raise
+    await dual.start()
+    return dual
+
+
+def _redis_url(services: Services) -> str:
+    if services.redis_url is None:
+        raise UsageError("state in Redis: no address of a server was given (--redis-url, or HARNESS_REDIS_URL)")
+    return services.redis_url

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import cast
-
-import asyncpg  # type: ignore[import-untyped]
+from typing import Any, cast
 
 from harness.service.address import parse
 from harness.store.batcher import Batcher
 from harness.store.encoding import OPERATIONS_A_BATCH, check_namespace, chunks, found_document, now_us, result_of
-from harness.store.postgres_connection import SELECT, Apply, Call, Entry, PostgresLane, Read, Result, lock_number
+from harness.store.postgres_connection import (
+    SELECT,
+    Apply,
+    Call,
+    Connection,
+    Entry,
+    PostgresLane,
+    Read,
+    Result,
+    lock_number,
+)
 from harness.store.store import Expired, Merge, Operation, Versioned, Write, WriteResult
 
 CONNECTIONS = 4
@@ -91,7 +99,7 @@ class PostgresStore:
         """Raise the fencing token and read, in one transaction."""
         name = key.encode()
 
-        async def ask(connection: asyncpg.Connection) -> Versioned | Expired | None:
+        async def ask(connection: Connection) -> Versioned | Expired | None:
             async with connection.transaction():
                 now = self._now_us()
                 await connection.execute(
@@ -105,11 +113,11 @@ class PostgresStore:
     async def scan(self, prefix: str) -> list[tuple[str, Versioned]]:
         """By the order of keys, so it reads no more than it gives."""
 
-        async def ask(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+        async def ask(connection: Connection) -> list[Any]:
             condition = "where document.key >= $1 and substr(document.key, 1, length($1)) = $1 order by document.key"
             return list(await connection.fetch(f"{SELECT} {condition}", prefix.encode(), self._now_us()))
 
-        rows = cast("list[asyncpg.Record]", await self._call(ask))
+        rows = cast("list[Any]", await self._call(ask))
         found = [(row["key"].decode(), found_document(row)) for row in rows]
         return [(key, document) for key, document in found if isinstance(document, Versioned)]
 
@@ -125,5 +133,5 @@ class PostgresStore:
         codes = cast("list[int]", await self._batcher.submit(Apply(operations)))
         return [result_of(code) for code in codes]
 
-    async def _call(self, ask: Callable[[asyncpg.Connection], Result]) -> Result:
+    async def _call(self, ask: Callable[[Connection], Result]) -> Result:
         return await self._batcher.submit(Call(ask))  # type: ignore[arg-type]

@@ -11,15 +11,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import resources
+from typing import TypeAlias
 from zlib import crc32
 
-import asyncpg  # type: ignore[import-untyped]
-
+from harness.errors import UsageError
 from harness.service.address import Address, scrubbed
-from harness.service.asking import POSTGRES_OLDEST
+from harness.service.asking import NO_ASYNCPG, POSTGRES_OLDEST
 from harness.store.encoding import found_document, microseconds
 from harness.store.store import Operation, StoreUnavailable, Write
 
+try:
+    import asyncpg  # type: ignore[import-untyped]
+except ModuleNotFoundError:
+    raise UsageError(NO_ASYNCPG) from None
+
+Connection: TypeAlias = asyncpg.Connection
 SCHEMAS = ("postgres_schema.sql",)
 """What brings a schema from version n to n + 1; a change of the tables is a new file at the end."""
 
@@ -59,7 +65,7 @@ class Read:
 class Call:
     """Anything else, with the connection for itself."""
 
-    ask: Callable[[asyncpg.Connection], Awaitable[object]]
+    ask: Callable[[Connection], Awaitable[object]]
 
     def __len__(self) -> int:
         return 1
@@ -80,7 +86,7 @@ class PostgresLane:
         self._schema = schema
         self._timeout_s = timeout_s
         self._now_us = now_us
-        self._connection: asyncpg.Connection | None = None
+        self._connection: Connection | None = None
         self._too_late = False
 
     async def perform(self, entries: Sequence[Entry]) -> list[Result | StoreUnavailable]:
@@ -106,7 +112,7 @@ class PostgresLane:
                 await connection.close(timeout=self._timeout_s)
 
     @contextlib.asynccontextmanager
-    async def _ready(self) -> AsyncIterator[asyncpg.Connection]:
+    async def _ready(self) -> AsyncIterator[Connection]:
         """A connection that works, taken away after `timeout_s`.
 
         It is cut rather than asked to cancel, which a server that hangs would not hear; the server's own statement
@@ -121,19 +127,20 @@ class PostgresLane:
         try:
             if new:
                 await self._make_schema(connection)
+                new = False
             yield connection
         except BaseException as error:
-            if not isinstance(error, asyncpg.PostgresError):  # after a plain refusal it is as good as before
+            if new or not isinstance(error, asyncpg.PostgresError):  # after a plain refusal it is as good as before
                 connection.terminate()
             raise
         finally:
             timer.cancel()
 
-    def _cut(self, connection: asyncpg.Connection) -> None:
+    def _cut(self, connection: Connection) -> None:
         self._too_late = True
         connection.terminate()
 
-    async def _connect(self) -> asyncpg.Connection:
+    async def _connect(self) -> Connection:
         milliseconds = self._timeout_s * 1000
         connection = await asyncpg.connect(
             self._url,
@@ -151,7 +158,7 @@ class PostgresLane:
             raise StoreUnavailable(f"{self._name} is too old; version {POSTGRES_OLDEST} or newer is needed")
         return connection
 
-    async def _make_schema(self, connection: asyncpg.Connection) -> None:
+    async def _make_schema(self, connection: Connection) -> None:
         """Create or renew our tables, one process at a time; a schema of a newer harness is refused."""
         if await self._version(connection) == len(SCHEMAS):
             return
@@ -170,7 +177,7 @@ class PostgresLane:
             await connection.execute("delete from schema_version")
             await connection.execute("insert into schema_version values ($1)", len(SCHEMAS))
 
-    async def _version(self, connection: asyncpg.Connection) -> int:
+    async def _version(self, connection: Connection) -> int:
         """0 when there is no schema yet."""
         if await connection.fetchval("select to_regclass('schema_version')") is None:
             return 0
@@ -178,8 +185,8 @@ class PostgresLane:
 
     async def _isolated(
         self,
-        connection: asyncpg.Connection,
-        together: Callable[[asyncpg.Connection, Sequence[Entry]], Awaitable[list[Result]]],
+        connection: Connection,
+        together: Callable[[Connection, Sequence[Entry]], Awaitable[list[Result]]],
         entries: Sequence[Entry],
     ) -> list[Result | StoreUnavailable]:
         """All as one; when the server refuses that, nothing was done, and each is tried alone."""
@@ -192,7 +199,7 @@ class PostgresLane:
                 return [StoreUnavailable(self._why(error))]
         return [result for entry in entries for result in await self._isolated(connection, together, [entry])]
 
-    async def _apply(self, connection: asyncpg.Connection, entries: Sequence[Apply]) -> list[Result]:
+    async def _apply(self, connection: Connection, entries: Sequence[Apply]) -> list[Result]:
         operations = [operation for entry in entries for operation in entry.operations]
         codes = await connection.fetchval(_APPLY, *arguments(self._schema, operations), self._now_us())
         results: list[Result] = []
@@ -202,12 +209,12 @@ class PostgresLane:
             at += len(entry)
         return results
 
-    async def _read(self, connection: asyncpg.Connection, entries: Sequence[Read]) -> list[Result]:
+    async def _read(self, connection: Connection, entries: Sequence[Read]) -> list[Result]:
         rows = await connection.fetch(_READ, list({entry.key for entry in entries}), self._now_us())
         found = {row["key"]: found_document(row) for row in rows}
         return [found.get(entry.key) for entry in entries]
 
-    async def _call(self, connection: asyncpg.Connection, entries: Sequence[Call]) -> list[Result]:
+    async def _call(self, connection: Connection, entries: Sequence[Call]) -> list[Result]:
         return [await entry.ask(connection) for entry in entries]
 
     def _why(self, error: BaseException) -> str:

@@ -17,7 +17,7 @@ from harness.store.redis_connection import Command, RedisLane, Reply, Script
 from harness.store.store import Expired, Operation, Versioned, Write, WriteResult
 
 TOMBSTONE_KEPT_S = 3600.0
-CONNECTIONS = 1
+CONNECTIONS = 1  # one pipeline in flight: two or three moved no more
 CONNECTIONS_UNBATCHED = 20
 _KEYS_A_SCAN = 1000
 _APPLY = Script("redis_apply")

@@ -17,7 +17,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
-    ConnectionError,
     InvalidResponse,
     NoPermissionError,
     NoScriptError,
@@ -136,7 +135,7 @@ class RedisLane:
             return f"{self._name} gave no answer within {self._timeout_s:g} s"
         if isinstance(error, AuthenticationError | NoPermissionError):
             return f"{self._name} refused us ({text}); look at the user and password"
-        silent = self._greeting and isinstance(error, ConnectionError) and "connecting to" not in text
+        silent = self._greeting and ("closed by server" in text or "while reading" in text)
         if silent or isinstance(error, InvalidResponse):
             return f"{self._name} does not speak the Redis protocol ({text}); is it another kind of server?"
         if isinstance(error, ResponseError):

@@ -18,7 +18,6 @@ import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -125,9 +124,8 @@ async def bench(
             for each, rate in found.items():
                 rates[each].append(rate)
     for each, values in rates.items():
-        print(
-            f"  {name}, {each}: median {statistics.median(values):,.0f} writes/s [{min(values):,.0f} .. {max(values):,.0f}]"
-        )
+        spread = f"[{min(values):,.0f} .. {max(values):,.0f}]"
+        print(f"  {name}, {each}: median {statistics.median(values):,.0f} writes/s {spread}")
     pairs = {"tool": ("batched", "tool"), "unbatched": ("batched", "unbatched"), "alone": ("alone unbatched", "alone")}
     for each, (above, below) in pairs.items():
         ratios = [a / b for a, b in zip(rates[above], rates[below], strict=True)]

@@ -172,6 +172,17 @@ def test_a_write_sent_again_is_answered_as_the_first_time(maker: Maker) -> None:
     check(maker, main)
 
 
+def test_the_oldest_operation_id_is_forgotten(maker: Maker) -> None:
+    """A document keeps OP_IDS_KEPT of them, not one more, so that it stays bounded."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        await store.batch([Merge("k", {"f": b""}, str(number)) for number in range(OP_IDS_KEPT + 1)])
+        assert await store.merge("k", {"f": b""}, op_id="1") == WriteResult(True, 2, replayed=True)
+        assert await store.merge("k", {"f": b""}, op_id="0") == WriteResult(True, OP_IDS_KEPT + 2)
+
+    check(maker, main)
+
+
 def test_operation_ids_are_a_documents_own(maker: Maker) -> None:
     """The same id on another document is another operation."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import msgspec
 import psutil
 import pytest
 
-from harness.observation.observation import ResourceSample
-from harness.observation.resources import ResourceSampler, TreeWatch, find_process
+from harness.observation.observation import HostUse, ResourceSample
+from harness.observation.resources import HostAsk, ResourceSampler, TreeWatch, find_process
 
 CHILD = """
 import subprocess, sys, time
@@ -119,3 +121,48 @@ def test_a_listener_is_found_by_its_port_and_a_program_by_its_command_line() -> 
         listener.communicate(b"\n")
     assert find_process(port=port) is None
     assert find_process(command="marker-4711") is None
+
+
+def test_a_tree_goes_on_with_the_successor_of_its_root(family: subprocess.Popen[bytes]) -> None:
+    """CPU of the first is kept; the second is sampled as soon as it is told."""
+    watch = TreeWatch(family.pid)
+    first = watch.sample(0.0)
+    assert first is not None
+    family.communicate()
+    assert watch.sample(0.1) is None
+    successor = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        watch.follow(successor.pid)
+        second = watch.sample(0.2)
+        assert second is not None
+        assert second.processes == 1
+        assert second.cpu_s >= first.cpu_s
+    finally:
+        successor.communicate(b"\n")
+
+
+def test_a_host_that_comes_back_is_asked_again(tmp_path: Path) -> None:
+    """A lost connection is None, and made anew: one answer a question, never a late one of before."""
+    path = str(tmp_path / "host.sock")
+    ask = HostAsk(path, timeout_s=0.2)
+    assert ask.use() is None
+    for number in (1, 2):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            answers = threading.Thread(target=_answer, args=(listener, number))
+            answers.start()
+            assert ask.use() == HostUse(accepted=number)
+            assert ask.use() is None  # it hung up
+            answers.join()
+        Path(path).unlink()
+    ask.close()
+
+
+def _answer(listener: socket.socket, accepted: int) -> None:
+    """One connection, one answer."""
+    connection, _ = listener.accept()
+    with connection:
+        assert connection.recv(1024) == b'{"type":"stats"}\n'
+        use = msgspec.json.encode(HostUse(accepted=accepted)).decode()
+        connection.sendall(b'{"type":"stats","use":' + use.encode() + b"}\n")

@@ -167,7 +167,9 @@ def test_a_stream_that_is_lost_during_a_take_is_created_again(redis_url: str) ->
 async def until_blocked(url: str) -> None:
     """Wait until a connection of the server waits in a blocking command."""
     async with asyncio.timeout(5.0), Redis.from_url(url) as client:
-        while not (await client.info("clients"))["blocked_clients"]:
+        while True:
+            if (await client.info("clients"))["blocked_clients"]:
+                return
             await asyncio.sleep(0.01)
 
 

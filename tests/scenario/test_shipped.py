@@ -19,7 +19,9 @@ KNOWN = Known(targets={"embedded", "http"}, models={"haiku-4.5", "sonnet-4", "op
 NAMES = (
     *("canary", "chain_enterprise", "chain_sequential", "chain_supervisor", "concurrent_workflows"),
     *("concurrent_workflows_weekly", "contention", "cpu_contention", "cpu_pattern", "fan_out", "memory_contention"),
-    *("memory_pattern", "mixed_burst", "open_poisson", "pool_exhaustion", "queue_overflow", "soak"),
+    *("memory_pattern", "mixed_burst", "open_poisson", "pool_exhaustion", "queue_overflow", "queue_redis"),
+    *("soak", "state_consistency", "state_fallback", "state_hot_key", "state_recovery", "state_shared_context"),
+    *("state_ttl",),
 )
 LATENCIES = ("p50", "p95", "p99")
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from harness.load.arrivals import Poisson, seed_of
 from harness.observation.journal import Damage, read_journal
-from harness.observation.observation import Observation, Outcome, StepRecord
+from harness.observation.observation import CrashFired, Observation, Outcome, StepRecord
 from harness.plan import Options, prepare
 from harness.report.live import LiveProgress
 from harness.run import execute
@@ -239,12 +240,98 @@ def canary(folder: Path) -> None:
     assert seen.judged.verdict.failed == ('limits."10".p50',)
 
 
+def crashes(run_dir: Path) -> list[CrashFired]:
+    """The crash points that fired, in order."""
+    return [
+        msgspec.json.decode(line, type=CrashFired) for line in (run_dir / "crashes.jsonl").read_bytes().splitlines()
+    ]
+
+
+def went_right(seen: Seen) -> None:
+    """Every arrival succeeded, and the witness has nothing to say against it."""
+    assert len(seen.ok) == len(seen.observations), Counter(o.error_class for o in seen.observations)
+    for level in seen.judged.summary.levels:
+        for never in ("dup_effects", "zombie_effects", "effects_missing"):
+            assert seen.value(level.level, never) == 0
+
+
+def state_recovery(folder: Path) -> None:
+    seen = see("state_recovery", folder, levels=("25",), warmup_s=0.5, measure_s=30.0)
+    went_right(seen)
+    crash = seen.scenario.crash
+    assert crash is not None
+    fired = crashes(seen.judged.run_dir)
+    assert [(each.how, each.point) for each in fired] == [
+        *(("kill", point) for point in crash.kill),
+        *(("pause", point) for point in crash.pause),
+    ]
+    assert len({each.pid for each in fired}) == len(fired)
+    assert seen.value("25", "taken_up") >= len(fired)
+
+
+def state_shared_context(folder: Path) -> None:
+    seen = see("state_shared_context", folder, levels=("25",), warmup_s=0.2, measure_s=3.0)
+    went_right(seen)
+    assert seen.value("25", "lost_updates") == 0
+    history = (seen.judged.run_dir / "history.jsonl").read_bytes()
+    assert all(f'"key":"{name}"'.encode() in history for name in seen.scenario.shared)
+
+
+def state_hot_key(folder: Path) -> None:
+    seen = see("state_hot_key", folder, levels=("50",), warmup_s=0.2, measure_s=3.0)
+    assert len(seen.ok) == len(seen.observations)
+    assert seen.value("50", "lost_updates") == 0
+    assert seen.value("50", "conflicts") > len(seen.ok) / 10  # they really were in each other's way
+
+
+def state_ttl(folder: Path) -> None:
+    seen = see("state_ttl", folder, levels=("10",), warmup_s=0.2, measure_s=5.0)
+    assert {o.outcome for o in seen.observations if o.kind == "live"} == {Outcome.OK}
+    assert {(o.outcome, o.error_class) for o in seen.observations if o.kind == "stale"} == {
+        (Outcome.FAILED, "state_expired")
+    }
+
+
+def state_fallback(folder: Path) -> None:
+    seen = see("state_fallback", folder, levels=("25",), warmup_s=0.5, measure_s=14.0)
+    went_right(seen)
+    degraded = [o for o in seen.ok if o.degraded == ("state_fallback",)]
+    assert 0 < len(degraded) < len(seen.ok)
+    assert seen.value("25", "provisional_writes") > 0
+    assert seen.value("25", "promotions") >= 1
+    assert seen.value("25", "diverged") == 0
+    assert seen.value("25", "service.redis.down") > 0.1
+    last = max(o.intended for o in seen.ok)
+    assert all(not o.degraded for o in seen.ok if o.intended > last - 1.0)  # it is not latched
+
+
+def state_consistency(folder: Path) -> None:
+    seen = see("state_consistency", folder, levels=("25",), warmup_s=0.5, measure_s=12.0)
+    went_right(seen)
+    assert {each.point for each in crashes(seen.judged.run_dir)} == {"between_stores", "after_checkpoint"}
+    assert seen.value("25", "repairs") >= 1
+    assert seen.value("25", "store_differences") == 0
+
+
+def queue_redis(folder: Path) -> None:
+    seen = see("queue_redis", folder, levels=("25",), warmup_s=0.5, measure_s=10.0)
+    went_right(seen)
+    assert len(crashes(seen.judged.run_dir)) == 3
+    assert seen.value("25", "queue_depth_peak") >= 25 - seen.scenario.orchestrator.slots - 1
+    began = [(o.target_accepted, min(s.queued for s in o.steps)) for o in seen.ok if len(o.steps) == 3]
+    calm = sorted(pair for pair in began if pair[0] is not None and pair[0] > crashes(seen.judged.run_dir)[-1].at + 3.0)
+    assert len(calm) > 20
+    overtaken = sum(later < earlier - 0.05 for (_, earlier), (_, later) in itertools.pairwise(calm))
+    assert overtaken == 0, "the stream's order is the order of acceptance"
+
+
 FACTS: dict[str, Callable[[Path], None]] = {
     fact.__name__: fact
     for fact in (
         canary, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows, concurrent_workflows_weekly,
         contention, cpu_contention, cpu_pattern, fan_out, memory_contention, memory_pattern, mixed_burst, open_poisson,
-        pool_exhaustion, queue_overflow, soak,
+        pool_exhaustion, queue_overflow, queue_redis, soak, state_consistency, state_fallback, state_hot_key,
+        state_recovery, state_shared_context, state_ttl,
     )
 }  # fmt: skip
 

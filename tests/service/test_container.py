@@ -16,7 +16,7 @@ from speaking import answers, ask_postgres, redis_of, round_trip
 
 from harness.child import Children
 from harness.errors import ServiceUnavailable
-from harness.service.container import ContainerServer, engine_trouble
+from harness.service.container import ContainerServer, described, engine_trouble
 from harness.service.listing import rows
 from harness.service.service import IMAGES, Pausable, ServiceSettings, provide
 from harness.service.sweep import CONTAINER_LABEL
@@ -52,7 +52,10 @@ def containers_of(run_id: str) -> list[str]:
 
 @pytest.mark.parametrize("service", ["redis", "postgres"])
 def test_a_container_keeps_data_and_is_gone_afterwards(service: str, children: Children) -> None:
-    """Bound to loopback, behind a password, labelled with the run; the image and its digest or id are recorded."""
+    """Bound to loopback, behind a password, labelled with the run; the image and its digest or id are recorded.
+
+    It can be held still, and can be removed while it is.
+    """
     with provide(service, IN_CONTAINERS, children) as running:
         assert isinstance(running, ContainerServer)
         round_trip(service, running.url)
@@ -67,6 +70,12 @@ def test_a_container_keeps_data_and_is_gone_afterwards(service: str, children: C
         assert running.used.provider == "container"
         assert running.used.detail.startswith(f"{IMAGES[service]} (")
         assert "sha256:" in running.used.detail
+        assert isinstance(running, Pausable)
+        running.pause()
+        assert not answers(service, running.url, 0.5)
+        running.resume()
+        assert answers(service, running.url, PATIENCE_S)
+        running.pause()
     assert containers_of(children.run_id) == []
 
 
@@ -90,24 +99,9 @@ def test_a_container_goes_with_its_killed_owner(service: str, tmp_path: Path) ->
     assert containers_of(run_id) == []
 
 
-@pytest.mark.parametrize("service", ["redis", "postgres"])
-def test_a_container_can_be_held_still(service: str, children: Children) -> None:
-    """It does not answer until it goes on, and can be removed while it is still."""
-    with provide(service, IN_CONTAINERS, children) as running:
-        assert isinstance(running, Pausable)
-        running.pause()
-        assert not answers(service, running.url, 0.5)
-        running.resume()
-        assert answers(service, running.url, PATIENCE_S)
-        running.pause()
-    assert containers_of(children.run_id) == []
-
-
 def test_durability_is_a_setting(children: Children) -> None:
     """As with the other providers."""
     durable = ServiceSettings(order=("container",), fsync=True)
-    with provide("redis", IN_CONTAINERS, children) as running, redis_of(running.url) as client:
-        assert client.info("persistence")["aof_enabled"] == 0
     with provide("redis", durable, children) as running, redis_of(running.url) as client:
         assert client.info("persistence")["aof_enabled"] == 1
     with provide("postgres", IN_CONTAINERS, children) as running:
@@ -140,6 +134,21 @@ def test_an_image_that_is_not_the_service_is_refused_with_its_last_words(childre
         pass
     assert time.monotonic() - began < PATIENCE_S
     assert containers_of(children.run_id) == []
+
+
+def test_a_container_that_died_cannot_be_held_still(children: Children) -> None:
+    """A fault cannot be aimed at what is gone; and its end is no error."""
+    with provide("redis", IN_CONTAINERS, children) as running:
+        assert isinstance(running, ContainerServer)
+        running.container.remove(force=True)
+        with pytest.raises(ServiceUnavailable, match="the redis container: "):
+            running.pause()
+
+
+def test_a_registrys_digest_is_recorded() -> None:
+    """The images of our own engine have none, so this one is written by hand."""
+    pulled = docker.models.images.Image(attrs={"Id": "sha256:1", "RepoDigests": ["redis@sha256:abc"]})
+    assert described("redis:7-alpine", pulled) == "redis:7-alpine (redis@sha256:abc)"
 
 
 def test_an_engine_elsewhere_is_not_used() -> None:

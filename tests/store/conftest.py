@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from harness.service.address import LOOPBACK, Address, free_port
 from harness.service.asking import wait_until_up
 from harness.service.process import ProcessServer, last_words, unprivileged_user
 from harness.service.service import ServiceSettings, provide
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `wire`
 
 OWN = ServiceSettings(order=("embedded", "program"))
 PASSWORD = "sesame-open"
@@ -38,7 +41,7 @@ class Breakable:
         self._child = children.start_program(name, argv, stop_signal=signal.SIGQUIT, user=user, cwd=Path("/"))
         service = "redis" if "redis" in name else "postgres"
         child = self._child
-        wait_until_up(service, self.url, Address(LOOPBACK, self.port), 20.0, alive=lambda: last_words(child))
+        wait_until_up(service, self.url, Address(LOOPBACK, self.port), 20.0, died=lambda: last_words(child))
 
     def kill(self) -> None:
         """At once, without a chance to say goodbye."""

@@ -175,6 +175,25 @@ def test_scripts_that_the_server_forgot_are_loaded_again(own_redis: Any) -> None
     asyncio.run(main())
 
 
+def test_a_connection_that_redis_closed_while_nobody_used_it_is_not_noticed(own_redis: Any) -> None:
+    """As after a restart, or an idle timeout of the server's: the next operation goes over a new one."""
+
+    async def main() -> None:
+        store = await opened("redis", own_redis.url)
+        client = Redis.from_url(own_redis.url)
+        for version in range(3):
+            await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await client.ping()  # answered after the server closed the other connection
+            await asyncio.sleep(0)
+            assert await store.write("k", b"v", if_version=version, op_id=str(version)) == WriteResult(
+                True, version + 1
+            )
+        await client.aclose()
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_a_full_redis_refuses_loudly(own_redis: Any) -> None:
     """Out of memory: reads go on, writes say why, and it is over when there is room again."""
 
