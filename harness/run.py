@@ -123,7 +123,7 @@ def _check_reachable(url: str) -> None:
 
 
 def _left(leftovers: Sequence[str]) -> str:
-    return "processes were left behind, by the target or by us, and had to be ended: " + "; ".join(leftovers)
+    return "something was left behind, by the target or by us, and had to be cleared away: " + "; ".join(leftovers)
 
 
 def _open_run(plan: Plan) -> tuple[Path, Manifest]:

@@ -54,13 +54,17 @@ class History:
         return number
 
     def read(self, number: int, found: Versioned | None) -> None:
-        """It was a read, and this came back."""
+        """It was a read, and this came back. An answer from memory is none: its version is not the store's."""
+        if found is not None and found.provisional:
+            return
         value = msgspec.json.decode(found.value, type=_Value).by if found is not None and found.value else ""
         version, fields = (found.version, tuple(found.fields)) if found is not None else (0, ())
         self._put(Answered(number, self._process, self._now(), True, version, value, fields))
 
     def written(self, number: int, result: WriteResult) -> None:
-        """It was a write, and this came back."""
+        """It was a write, and this came back. One that only memory has may yet happen, or not."""
+        if result.provisional:
+            return
         self._put(Answered(number, self._process, self._now(), result.ok, result.version))
 
     def close(self) -> None:

@@ -314,13 +314,14 @@ def state_consistency(folder: Path) -> None:
 
 
 def queue_redis(folder: Path) -> None:
-    seen = see("queue_redis", folder, levels=("25",), warmup_s=0.5, measure_s=10.0)
+    seen = see("queue_redis", folder, levels=("25",), warmup_s=0.5, measure_s=12.0)
     went_right(seen)
     assert len(crashes(seen.judged.run_dir)) == 3
+    assert seen.value("25", "requeued") >= 1  # accepted, and killed before the stream knew
     assert seen.value("25", "queue_depth_peak") >= 25 - seen.scenario.orchestrator.slots - 1
     began = [(o.target_accepted, min(s.queued for s in o.steps)) for o in seen.ok if len(o.steps) == 3]
     calm = sorted(pair for pair in began if pair[0] is not None and pair[0] > crashes(seen.judged.run_dir)[-1].at + 3.0)
-    assert len(calm) > 20
+    assert len(calm) > 10
     overtaken = sum(later < earlier - 0.05 for (_, earlier), (_, later) in itertools.pairwise(calm))
     assert overtaken == 0, "the stream's order is the order of acceptance"
 

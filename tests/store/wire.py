@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from harness.store.memory import MemoryStore
@@ -24,19 +24,21 @@ class Wire:
         self.slow = True
         self.asked = 0
 
-    async def _send(self, request: Awaitable[T]) -> T:
+    async def _send(self, request: Coroutine[Any, Any, T]) -> T:
         self.asked += 1
-        if self.cut_after is not None:
-            self.cut_after -= 1
-            if self.cut_after < 0:
-                self.cut, self.cut_after = True, None
-        if self.cut:
-            asyncio.ensure_future(request).cancel()
-            await asyncio.sleep(self.hang_s)
-            raise StoreUnavailable("the line is cut")
-        if self.slow:
-            await asyncio.sleep(0)
-        result = await request
+        try:
+            if self.cut_after is not None:
+                self.cut_after -= 1
+                if self.cut_after < 0:
+                    self.cut, self.cut_after = True, None
+            if self.cut:
+                await asyncio.sleep(self.hang_s)
+                raise StoreUnavailable("the line is cut")
+            if self.slow:
+                await asyncio.sleep(0)
+            result = await request
+        finally:
+            request.close()
         if self.replies_lost:
             self.replies_lost -= 1
             raise StoreUnavailable("no answer")
