@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -102,12 +102,19 @@ class Absence:
         if key not in self._memory:
             self._shadows.saw(key, found)
 
-    def wrote(self, operations: Sequence[Operation], results: Sequence[WriteResult]) -> None:
-        """The store answered writes."""
-        now_s = self._clock()
-        for operation, result in zip(operations, results, strict=True):
-            if operation.key not in self._memory:
-                self._shadows.wrote(operation, result, now_s)
+    def wrote(
+        self,
+        key: str,
+        content: bytes | Mapping[str, bytes],
+        op_id: str,
+        ttl_s: float | None,
+        fence: int,
+        result: WriteResult,
+    ) -> None:
+        """The store answered a write of a value, or a merge of fields."""
+        if key not in self._memory:
+            expires_at = None if ttl_s is None else self._clock() + ttl_s
+            self._shadows.wrote(key, content, op_id, fence, expires_at, result)
 
     async def hold(self, operation: Operation) -> WriteResult:
         """Do it in memory. Raises `StoreUnavailable` when there is no room, or a write rests on what is not known."""
@@ -223,7 +230,12 @@ class Absence:
         if not result.ok or result.version != held.version:
             self._moved.add(held.what.key)
         elif not isinstance(held.what, Claim):
-            self._shadows.wrote(held.what, WriteResult(True, result.version), held.at)
+            what = held.what
+            content = what.value if isinstance(what, Write) else what.fields
+            expires_at = None if what.ttl_s is None else held.at + what.ttl_s
+            self._shadows.wrote(
+                what.key, content, what.op_id, what.fence, expires_at, WriteResult(True, result.version)
+            )
         return held
 
     def settle(self) -> None:

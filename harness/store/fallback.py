@@ -89,6 +89,16 @@ class FallbackStore:
         self, key: str, value: bytes, *, if_version: int, op_id: str, ttl_s: float | None = None, fence: int = 0
     ) -> WriteResult:
         """Compare and set; provisional while the primary is away."""
+        if not self.provisional:
+            epoch = self._epoch
+            try:
+                result = await self._primary.write(
+                    key, value, if_version=if_version, op_id=op_id, ttl_s=ttl_s, fence=fence
+                )
+                self._absence.wrote(key, value, op_id, ttl_s, fence, result)
+                return result
+            except StoreUnavailable as error:
+                self._lose(epoch, error)
         (result,) = await self.batch((Write(key, value, if_version, op_id, ttl_s, fence),))
         return result
 
@@ -96,6 +106,14 @@ class FallbackStore:
         self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None, fence: int = 0
     ) -> WriteResult:
         """Set fields; provisional while the primary is away."""
+        if not self.provisional:
+            epoch = self._epoch
+            try:
+                result = await self._primary.merge(key, fields, op_id=op_id, ttl_s=ttl_s, fence=fence)
+                self._absence.wrote(key, fields, op_id, ttl_s, fence, result)
+                return result
+            except StoreUnavailable as error:
+                self._lose(epoch, error)
         (result,) = await self.batch((Merge(key, fields, op_id, ttl_s, fence),))
         return result
 
@@ -104,7 +122,9 @@ class FallbackStore:
 
         async def ask() -> list[WriteResult]:
             results = await self._primary.batch(operations)
-            self._absence.wrote(operations, results)
+            for each, result in zip(operations, results, strict=True):
+                content = each.value if isinstance(each, Write) else each.fields
+                self._absence.wrote(each.key, content, each.op_id, each.ttl_s, each.fence, result)
             return results
 
         async def hold() -> list[WriteResult]:
@@ -148,8 +168,6 @@ class FallbackStore:
                 try:
                     return await ask()
                 except StoreUnavailable as error:
-                    if self._closed:
-                        raise
                     self._lose(epoch, error)
             elif self._gate is None:
                 return await hold()
@@ -158,6 +176,8 @@ class FallbackStore:
 
     def _lose(self, epoch: int, error: StoreUnavailable) -> None:
         """The primary is away, unless it has been back since the operation began: then it is asked again."""
+        if self._closed:
+            raise error
         if epoch != self._epoch:
             return
         self._absence.why = str(error)

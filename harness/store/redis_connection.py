@@ -7,6 +7,7 @@ off: they re-send on a lost reply, and then a write that took place is told "con
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from importlib import resources
@@ -81,7 +82,10 @@ class RedisLane:
 
     async def close(self) -> None:
         """Give back the connection."""
-        await self._drop()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(RedisError, OSError):  # it is not needed any more, and may be gone already
+                await connection.disconnect()
 
     async def _pipeline(self, commands: list[Command]) -> list[Reply]:
         connection = await self._ready()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from harness.store.store import Expired, Merge, Operation, Versioned, Write, WriteResult
+from harness.store.store import Expired, Operation, Versioned, Write, WriteResult
 
 OP_IDS_SHADOWED = 32
 """Operation ids remembered a document. A write is sent again soon after its reply was lost, or not at all."""
@@ -47,7 +47,7 @@ class Shadows:
     def __init__(self, *, documents_max: int, bytes_max: int) -> None:
         self._documents_max = documents_max
         self._bytes_max = bytes_max
-        self._shadows: dict[str, Shadow] = {}  # the one noted first comes first
+        self._shadows: dict[str, Shadow] = {}  # the one whose version was noted first comes first
         self._unclear: dict[str, None] = {}
         self._bytes = 0
 
@@ -82,22 +82,46 @@ class Shadows:
             return
         self.put(key, Shadow(found.version, found.value, found.fields, found.fence))
 
-    def wrote(self, operation: Operation, result: WriteResult, now_s: float) -> None:
-        """The store answered a write."""
-        key = operation.key
-        shadow = self._shadows.get(key)
+    def wrote(
+        self,
+        key: str,
+        content: bytes | Mapping[str, bytes],
+        op_id: str,
+        fence: int,
+        expires_at: float | None,
+        result: WriteResult,
+    ) -> None:
+        """The store answered a write of a value, or a merge of fields. `expires_at` is None when it gave no time."""
         version = result.version
+        shadow = self._shadows.get(key)
         if not result.ok or result.replayed:
             if shadow is not None and shadow.version != version and not (result.replayed and shadow.version > version):
                 self.doubt(key)
             return
         if version == 1:
-            shadow = Shadow(0, b"", {}, 0, own=None)
+            shadow = Shadow(0, b"", {}, 0)
             self.put(key, shadow)
         elif shadow is None or shadow.version != version - 1:
             self.doubt(key)
             return
-        self._follow(shadow, operation, version, now_s)
+        else:
+            self._shadows[key] = self._shadows.pop(key)  # now the newest
+        if isinstance(content, bytes):
+            grown = len(content) - len(shadow.value)
+            shadow.value = content
+        else:
+            grown = self._merge(shadow, content)
+        shadow.version = version
+        if fence > shadow.fence:
+            shadow.fence = fence
+        if expires_at is not None:
+            shadow.expires_at = expires_at
+        op_ids = shadow.op_ids
+        op_ids[op_id] = version
+        if len(op_ids) > OP_IDS_SHADOWED:
+            del op_ids[next(iter(op_ids))]
+        shadow.size += grown
+        self._bytes += grown
         if self._bytes > self._bytes_max:
             self._shrink()
 
@@ -118,23 +142,6 @@ class Shadows:
         self._unclear[key] = None
         if len(self._unclear) > self._documents_max:
             del self._unclear[next(iter(self._unclear))]
-
-    def _follow(self, shadow: Shadow, operation: Operation, version: int, now_s: float) -> None:
-        """Do to the copy what the store did to the document."""
-        if isinstance(operation, Merge):
-            grown = self._merge(shadow, operation.fields)
-        else:
-            grown = len(operation.value) - len(shadow.value)
-            shadow.value = operation.value
-        shadow.version = version
-        shadow.fence = max(shadow.fence, operation.fence)
-        if operation.ttl_s is not None:
-            shadow.expires_at = now_s + operation.ttl_s
-        shadow.op_ids[operation.op_id] = version
-        if len(shadow.op_ids) > OP_IDS_SHADOWED:
-            del shadow.op_ids[next(iter(shadow.op_ids))]
-        shadow.size += grown
-        self._bytes += grown
 
     def _merge(self, shadow: Shadow, fields: Mapping[str, bytes]) -> int:
         """Set the fields in place, which a hot document of many fields needs; by how many bytes it grew."""

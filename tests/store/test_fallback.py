@@ -175,6 +175,24 @@ def test_what_is_not_known_is_refused_and_not_guessed() -> None:
     asyncio.run(main())
 
 
+def test_what_is_written_over_and_over_stays_known() -> None:
+    """Copies go by when they were last written: a lease or a hot document outlives any number of others."""
+
+    async def main() -> None:
+        wire = Wire()
+        store = over(wire, documents_max=10)
+        for number in range(100):
+            await store.merge("hot", {str(number % 5): b"v"}, op_id=str(number))
+            await store.write(f"k{number}", b"v", if_version=0, op_id="a")
+        wire.cut = True
+        await store.merge("hot", {"f": b"v"}, op_id="away")
+        found = await store.read("hot")
+        assert found == Versioned(101, b"", dict.fromkeys("01234f", b"v"), provisional=True)
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_a_write_whose_reply_was_lost_is_done_once() -> None:
     """It took place, was done again in memory, and is recognised when it is replayed."""
 
