@@ -124,6 +124,7 @@ class Children:
         self._children: list[Child] = []
         self._guardian: subprocess.Popen[bytes] | None = None
         self.leftovers: tuple[str, ...] = ()
+        self.unremoved: tuple[str, ...] = ()  # what a registered removal could not take away, and why
 
     @property
     def run_id(self) -> str:
@@ -225,11 +226,10 @@ class Children:
             line = words.read()
         self._guardian.wait()
         report = json.loads(line) if line else None
-        self.leftovers = (
-            (*report["ended"], *report["failed"])
-            if report
-            else ("the guardian itself, which had died before it could look",)
-        )
+        if report is None:
+            self.leftovers = ("the guardian itself, which had died before it could look",)
+        else:
+            self.leftovers, self.unremoved = tuple(report["ended"]), tuple(report["failed"])
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {RUN_ID_VARIABLE: self._run_id, "PYTHONUNBUFFERED": "1"}

@@ -57,6 +57,7 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
                 listener.level_ended(end)
                 if end.status != "complete":
                     break
+        manifest = msgspec.structs.replace(manifest, unremoved=children.unremoved)
         if children.leftovers and all(end.status == "complete" for end in ended):
             ended.append(LevelEnd(level="", status="harness_failed", message=_left(children.leftovers)))
     except TargetUnavailable as error:  # a service: nothing was started against it

@@ -66,6 +66,7 @@ class RunBuilder:
     samples: list[ResourceSample] = field(default_factory=list)
     state: str = "memory"
     services: tuple[ServiceUsed, ...] = ()
+    unremoved: tuple[str, ...] = ()
     work: Work = field(default_factory=Work)  # of every agent
     workflow_steps: tuple[Step, ...] = ()
     crash: Crash | None = None
@@ -209,6 +210,7 @@ class RunBuilder:
             t0=0.0,
             state=self.state,
             services=self.services,
+            unremoved=self.unremoved,
             finished=self.finished,
             ended=tuple(self.ended),
         ).write(self.folder)

@@ -39,8 +39,9 @@ from harness.target.serving import WorkflowWatch
 from harness.target.target import Services, Watch, WorkflowRequest, WorkflowResult
 
 WORKFLOWS = "w/"
-END_STORED_S = 10.0
-"""How long a store may be away when an end is to be stored, before the client is told that nobody knows."""
+END_STORED_LEAST_S = 0.2
+"""An end is stored before its client is told, which may take until the workflow's deadline, and this at least: then
+the client is told that nobody knows."""
 EXIT_REPLACED = 75
 
 
@@ -240,13 +241,14 @@ class DurableOrchestrator:
 
     async def _perform(self, request: WorkflowRequest, watch: Watch, found: Versioned) -> End:
         """Run a workflow that is written down, and write down its end."""
-        key = request.id
+        key, accepted_at = request.id, self._clock()  # of what was taken up, the deadline is what was left of it
         try:
             end = await self._outcome(request, watch, found)
             if self._store.forget(key) and not end.error_class:
                 end.degraded = ("state_fallback",)
             self._points.passed("before_ack", key)
-            async with asyncio.timeout(END_STORED_S):
+            due = accepted_at + request.deadline_s
+            async with asyncio.timeout(max(END_STORED_LEAST_S, due - self._clock())):
                 await self._store.merge(
                     key, {END: msgspec.json.encode(end)}, op_id=f"{key}/end", ttl_s=self._options.state.kept
                 )

@@ -4,7 +4,7 @@ never came."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,8 +13,10 @@ import numpy as np
 from harness.observation.journal import Damage, read_lines
 from harness.observation.observation import CrashFired, HealthSample, ResourceSample
 from harness.scenario.scenario import Crash, Outage
+from harness.statistics.metrics import Metric
 from harness.statistics.tally import CENSORED, UNKNOWN, Rows, flagged, outcome
 
+UNDECLARED_S = 2.0  # without an answer: two of the health sampler's time limits
 OUTAGE_SEEN_SHARE = 0.5  # of an outage's length: a response that long, or none, shows that it took place
 
 
@@ -73,6 +75,16 @@ def not_fired(crash: Crash | None, fired: Sequence[CrashFired]) -> Iterator[str]
     declared.update(("pause", point) for point in crash.pause)
     for how, point in declared - Counter((line.how, line.point) for line in fired):
         yield f"the fault did not fire: {how} at {point}; give it a longer measure phase, or a shorter crash.every"
+
+
+def undeclared(outages: Sequence[Outage], services: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
+    """Services that were away for long though no outage of them was declared, a sentence each."""
+    declared = {outage.service for outage in outages}
+    for service, metrics in services.items():
+        away = metrics["outage"]
+        if service not in declared and (away.value or 0.0) >= UNDECLARED_S:
+            least = "at least " if away.at_least else ""
+            yield f"{service} did not answer for {least}{away.value:.1f} s, and no outage of it was declared"
 
 
 def not_seen(outages: Sequence[Outage], measure_from: float | None, health: Sequence[HealthSample]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.observation.manifest import LevelStatus, Manifest
 from harness.observation.observation import ResourceSample
-from harness.statistics.crashes import Recovery, not_fired, not_seen, recoveries
+from harness.statistics.crashes import Recovery, not_fired, not_seen, recoveries, undeclared
 from harness.statistics.evidence import Evidence
 from harness.statistics.generator import Generator, check_generator, contamination
 from harness.statistics.health import service_metrics
@@ -64,6 +64,7 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True):
     offenders: dict[str, tuple[str, ...]] = {}  # by metric of what must never happen: the first of who did it
     missing: tuple[str, ...] = ()  # what the run's files should hold and do not
     not_fired: tuple[str, ...] = ()  # faults that were declared and did not take place
+    undeclared: tuple[str, ...] = ()  # services that were away, and nobody had asked for it
 
     def metric(self, name: str) -> Metric:
         """The metric of that name, those of agents and services included; without a value when nothing reached it."""
@@ -98,6 +99,7 @@ def summarise_level(
         **host_metrics(found, window),
         **state_metrics(found),
     }
+    services = service_metrics(evidence.health)
     generator = check_generator(found, tally.checks, window, metrics, in_flight_max)
     return LevelSummary(
         level=label,
@@ -107,7 +109,7 @@ def summarise_level(
         measure_s=window.length_s if window else None,
         metrics=metrics,
         agents=_agents(tally, pool_use(found, window)),
-        services=service_metrics(evidence.health),
+        services=services,
         kinds={
             kind: _arrival_metrics(rows[flagged(rows, MEASURE) & _counts(rows, status)])
             for kind, rows in by_kind.items()
@@ -121,6 +123,7 @@ def summarise_level(
         offenders=promises.offenders,
         missing=tuple(promises.missing),
         not_fired=_not_fired(run, tally, evidence),
+        undeclared=tuple(undeclared(run.declared.outage, services)),
     )
 
 

@@ -105,6 +105,9 @@ def _run_checks(summary: Summary, manifest: Manifest) -> Iterator[Check]:
             yield Check(name="run.harness", kind="run", result="cut", sentence=f"the harness failed: {end.message}")
     if not manifest.finished and not any(level.status in CUT for level in summary.levels):
         yield Check(name="run.finished", kind="run", result="cut", sentence="the run was cut short between its levels")
+    if manifest.unremoved:
+        text = f"something of the run is left where it was: {'; '.join(manifest.unremoved)}; remove it by hand"
+        yield Check(name="run.residue", kind="validity", result="unsure", sentence=text)
     if summary.unreadable:
         text = f"{summary.unreadable} damaged lines in the run's files were left out; run again to be sure"
         yield Check(name="run.journal", kind="validity", result="unsure", sentence=text)
@@ -140,6 +143,7 @@ def _validity(level: LevelSummary) -> Iterator[Check]:
         doubts.append(("measured", "no workflow succeeded, so there is nothing that a pass could speak of"))
     doubts += [("evidence", f"{what}, so what it would say is not known") for what in level.missing]
     doubts += [("faults", what) for what in level.not_fired if level.status == "complete"]
+    doubts += [("services", f"{what}; see to the server, and run again") for what in level.undeclared]
     doubts += [("generator", f"{reason}; use a quieter or larger machine") for reason in level.contaminated]
     censored = level.metric("censored").value
     if arrivals and censored and censored / arrivals > CENSORED_SHARE_MAX and level.status != "target_died":

@@ -334,6 +334,6 @@ def test_a_namespace_that_cannot_be_removed_is_reported(tmp_path: Path) -> None:
         ):
             pass
         address = running.used.address
-        assert children.leftovers == (
+        assert children.unremoved == (
             f"the namespace 'harness_gone' in the redis at {address} could not be removed: ConnectionError",
         )

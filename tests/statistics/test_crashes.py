@@ -94,3 +94,24 @@ def test_a_declared_outage_must_show_in_the_services_health(
     run.outage = (Outage(service="redis", at=5.0, lasts=2.0),)
     run.health(*responses)
     assert (level_of(run).not_fired == ()) is is_seen
+
+
+@pytest.mark.parametrize(
+    ("responses", "declared", "is_told"),
+    [
+        ([*[0.001] * 12, None, None, None, *[0.001] * 10], False, True),
+        ([*[0.001] * 12, None, None, None, *[0.001] * 10], True, False),
+        ([*[0.001] * 12, None, *[0.001] * 10], False, False),
+        ([*[0.001] * 20, None, None, None, None], False, True),
+    ],
+)
+def test_a_service_that_was_away_unasked_is_told(
+    run: RunBuilder, responses: list[float | None], declared: bool, is_told: bool
+) -> None:
+    """For two seconds or more, to the end included: what was measured then is not what was to be measured."""
+    if declared:
+        run.outage = (Outage(service="redis", at=2.0, lasts=3.0),)
+    run.health(*responses)
+    told = level_of(run).undeclared
+    assert bool(told) is is_told
+    assert all("redis did not answer for" in sentence for sentence in told)

@@ -160,18 +160,21 @@ def test_a_writer_that_ends_between_the_two_leaves_a_repair() -> None:
 
 
 def test_a_write_that_the_authority_did_before_is_compared() -> None:
-    """Its reply was lost, and the mirror never heard of it."""
+    """Its reply was lost, to this process or to the one before it, and the mirror never heard of it."""
 
     async def main() -> None:
         authority, mirror = Wire(), Wire()
         dual = DualStore(authority, mirror, repair_s=REPAIR_S)
         authority.replies_lost = 1
         with pytest.raises(StoreUnavailable):
-            await dual.merge("k", {"f": b"1"}, op_id="a")
-        assert (await dual.merge("k", {"f": b"1"}, op_id="a")).replayed
+            await dual.merge("ours", {"f": b"1"}, op_id="a")
+        await authority.store.merge("theirs", {"f": b"1"}, op_id="a")
+        for key in ("ours", "theirs"):
+            assert (await dual.merge(key, {"f": b"1"}, op_id="a")).replayed
         await until(lambda: not dual.due)
-        assert await mirror.store.read("k") == Versioned(1, b"", {"f": b"1"})
-        assert dual.repairs == 1
+        for key in ("ours", "theirs"):
+            assert await mirror.store.read(key) == Versioned(1, b"", {"f": b"1"})
+        assert dual.repairs == 2
         await dual.close()
 
     asyncio.run(main())

@@ -260,3 +260,21 @@ def test_exit_codes_are_those_of_the_manual() -> None:
         3: {"inconclusive", "suspect"},
         4: {"incomplete"},
     }
+
+
+def test_what_could_not_be_removed_is_told_and_spoils_a_pass(run: RunBuilder) -> None:
+    """Such as documents in a given server that went away."""
+    run.sound()
+    run.unremoved = ("the namespace 'h' in the redis at 127.0.0.1:1 could not be removed: ConnectionError",)
+    verdict = verdict_of(run)
+    assert verdict.word == "inconclusive"
+    assert "remove it by hand" in verdict.sentences[0]
+
+
+def test_a_service_that_was_away_unasked_spoils_a_pass(run: RunBuilder) -> None:
+    """Whatever the limits say."""
+    run.sound()
+    run.health(*[0.001] * 15, *[None] * 5, *[0.001] * 10)
+    verdict = verdict_of(run)
+    assert verdict.word == "inconclusive"
+    assert any("redis did not answer for 5.0 s" in sentence for sentence in verdict.sentences)
