@@ -14,6 +14,7 @@ answers; a wrong one becomes a `TargetError` of one of these classes:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 
 from harness.errors import TargetError
@@ -37,12 +38,14 @@ def not_written(result: WriteResult, key: str, expected_version: int) -> TargetE
     return _diverged(key, result.version, expected_version)
 
 
-def needed_findings(found: Versioned | Expired | None, key: str, step: PlannedStep) -> tuple[bytes, ...]:
-    """The findings of the steps that `step` declared to need, in that order."""
-    if not isinstance(found, Versioned):
+def needed_findings(
+    found: Versioned | Expired | Mapping[str, bytes] | None, key: str, step: PlannedStep
+) -> tuple[bytes, ...]:
+    """The findings of the steps that `step` declared to need, in that order: of a document, or of its known fields."""
+    if found is None or isinstance(found, Expired):
         raise _absent(found, key)
     try:
-        return step.pick_needs(found.fields)
+        return step.pick_needs(found.fields if isinstance(found, Versioned) else found)
     except KeyError as missing:
         what = f"step {step.name!r} needs {missing.args[0]!r}, which is not in it"
         raise state_error("missing_dependency", key, what) from None

@@ -13,6 +13,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from harness.errors import TargetError
+from harness.target.target import WorkflowRequest
+
 SWEEP_S = 0.010
 SHORT_S = 0.050
 
@@ -109,3 +112,12 @@ class Deadlines:
                 alarm.fire()
         # With nothing to watch there is no timer at all: an idle orchestrator sleeps.
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep) if self._alarms else None
+
+
+def late(alarm: Alarm, request: WorkflowRequest) -> TargetError:
+    """What a task whose deadline fired failed of."""
+    if alarm.step is None:
+        message = f"workflow {request.id!r} passed its deadline of {request.deadline_s:g} s"
+        return TargetError(message, definite=True, error_class="workflow_deadline")
+    message = f"step {alarm.step!r} of workflow {request.id!r} passed its deadline"
+    return TargetError(message, definite=True, error_class="step_deadline")

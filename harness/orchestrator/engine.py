@@ -26,7 +26,7 @@ from harness.orchestrator.context import (
     not_written,
     state_error,
 )
-from harness.orchestrator.deadline import Alarm, Deadlines
+from harness.orchestrator.deadline import Alarm, Deadlines, late
 from harness.orchestrator.options import Options
 from harness.orchestrator.outside import Outside
 from harness.orchestrator.pool import Pool
@@ -47,6 +47,7 @@ class _Flow(msgspec.Struct, eq=False):
     zero: float  # the zero of the watch's clock, on the engine's
     version: int = 1  # of the shared context, once what was sent to it is written
     done: Collection[str] = ()  # steps whose findings were in it before this run began
+    known: dict[str, bytes] | None = None  # what is in it, where fencing keeps everybody else from writing to it
     retries: int = 0
     tokens: int = 0
 
@@ -115,7 +116,8 @@ class Engine:
     async def run(self, request: WorkflowRequest, watch: Watch, found: Versioned | None = None) -> WorkflowResult:
         """Run a workflow to its end, or raise `TargetError`. One that was not admitted before is admitted now.
 
-        `found` is its document, when there is one already: steps whose findings are in it are not run again.
+        `found` is its document, when there is one that only this engine may write to: steps whose findings are in it
+        are not run again, and what this run adds need not be read before the digest, which is of what is stored.
         """
         key, store = request.id, self._store
         accepted_at, place = self._tickets.pop(key) if key in self._tickets else self._admission.admit()
@@ -129,7 +131,7 @@ class Engine:
             plan = self._plan(request)
             flow = _Flow(request, plan, watch.steps, self._clock() - watch.clock())
             if found is not None:
-                flow.version, flow.done = found.version, found.fields
+                flow.version, flow.done, flow.known = found.version, found.fields, dict(found.fields)
             else:
                 ttl_s = self._live_ttl_s or request.deadline_s + FINISHED_KEPT_S
                 created = await store.write(key, plan.label, if_version=0, op_id=f"{key}/create", ttl_s=ttl_s)
@@ -146,7 +148,7 @@ class Engine:
             return WorkflowResult(digest, 1 + flow.retries, (), flow.tokens)
         except asyncio.CancelledError:
             if alarm.overran():
-                raise _late(alarm, request) from None
+                raise late(alarm, request) from None
             raise
         except VersionConflict as error:
             raise state_error("version_conflict", key, str(error)) from error
@@ -215,7 +217,7 @@ class Engine:
             await self._step(flow, step, alarm)
         except asyncio.CancelledError:
             if alarm.overran():
-                raise _late(alarm, flow.request) from None
+                raise late(alarm, flow.request) from None
             raise
         finally:
             self._deadlines.leave(alarm)
@@ -234,8 +236,9 @@ class Engine:
                 started = None
                 await pool.granted(place)
                 started = clock()
+            known = flow.known
             if step.needs:
-                call.findings = needed_findings(await store.read(key), key, step)
+                call.findings = needed_findings(await store.read(key) if known is None else known, key, step)
             self._budget.first_attempts += 1
             finding = None
             while finding is None:
@@ -252,6 +255,8 @@ class Engine:
             written = await store.merge(key, {step.name: finding}, op_id=f"{key}/{step.name}", ttl_s=ttl_s)
             if not written.ok or (plan.chain and written.version != version):  # side by side, any order is right
                 raise not_written(written, key, version)
+            if known is not None:
+                known[step.name] = finding
             outcome = _OK
         finally:
             try:
@@ -289,11 +294,3 @@ def _ended(task: asyncio.Task[None], branches: dict[asyncio.Task[None], PlannedS
     """The step whose branch is done. Raises what the branch raised, and then leaves it in `branches`."""
     task.result()
     return branches.pop(task)
-
-
-def _late(alarm: Alarm, request: WorkflowRequest) -> TargetError:
-    if alarm.step is None:
-        message = f"workflow {request.id!r} passed its deadline of {request.deadline_s:g} s"
-        return TargetError(message, definite=True, error_class="workflow_deadline")
-    message = f"step {alarm.step!r} of workflow {request.id!r} passed its deadline"
-    return TargetError(message, definite=True, error_class="step_deadline")

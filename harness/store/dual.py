@@ -211,8 +211,11 @@ class DualStore:
         self._start_repairing()
 
     def _start_repairing(self) -> None:
-        if not self._closed and (self._repairing is None or self._repairing.done()):
-            self._repairing = asyncio.get_running_loop().create_task(self._keep_repairing())
+        if self._closed or (self._repairing is not None and not self._repairing.done()):
+            return
+        if self._repairing is not None:
+            self._repairing.result()  # a mistake of ours that ended it is not passed over
+        self._repairing = asyncio.get_running_loop().create_task(self._keep_repairing())
 
     async def _keep_repairing(self) -> None:
         """At once, and then as often as `repair_s` allows, until nothing is due."""

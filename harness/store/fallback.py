@@ -170,6 +170,8 @@ class FallbackStore:
                 except StoreUnavailable as error:
                     self._lose(epoch, error)
             elif self._gate is None:
+                if self._prober is not None and self._prober.done() and not self._closed:
+                    self._prober.result()  # a mistake of ours ended it: that must not be for ever, nor in silence
                 return await hold()
             else:
                 await self._gate.wait()

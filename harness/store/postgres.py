@@ -27,7 +27,7 @@ from harness.store.postgres_connection import (
 )
 from harness.store.store import Expired, Merge, Operation, Versioned, Write, WriteResult
 
-CONNECTIONS = 4
+CONNECTIONS = 2
 
 
 class PostgresStore:

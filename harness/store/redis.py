@@ -184,10 +184,21 @@ def _found(reply: Reply) -> Versioned | Expired | None:
         return None
     if isinstance(reply, int):
         return Expired(reply)
-    parts = dict(zip(reply[::2], reply[1::2], strict=True))
+    words = _split(reply)
+    parts = dict(zip(words[::2], words[1::2], strict=True))
     return Versioned(
         int(parts[b"v"]),
         parts.get(b"d", b""),
         {name[1:].decode(): value for name, value in parts.items() if name.startswith(b".")},
         int(parts.get(b"t", 0)),
     )
+
+
+def _split(reply: bytes) -> list[bytes]:
+    """Words that stand each after its length in four bytes."""
+    words, at = [], 0
+    while at < len(reply):
+        end = at + 4 + int.from_bytes(reply[at : at + 4], "big")
+        words.append(reply[at + 4 : end])
+        at = end
+    return words
