@@ -17,6 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.store.dual import DualStore
+from harness.store.fallback import FallbackStore
 from harness.store.memory import MemoryStore
 from harness.store.postgres import PostgresStore
 from harness.store.redis import RedisStore
@@ -79,7 +81,46 @@ def postgres(request: pytest.FixtureRequest) -> Maker:
     return opened
 
 
-MAKERS: dict[str, Callable[[pytest.FixtureRequest], Maker]] = {"memory": memory, "redis": redis, "postgres": postgres}
+def fallback(request: pytest.FixtureRequest) -> Maker:
+    """On a real Redis that never goes away, with memory to fall back on."""
+    primary = redis(request)
+
+    @asynccontextmanager
+    async def opened(clock: Hands) -> AsyncIterator[StateStore]:
+        async with primary(clock) as store:
+            yield FallbackStore(store, documents_max=10_000, clock=clock)
+
+    return opened
+
+
+def both(request: pytest.FixtureRequest) -> Maker:
+    """On a real PostgreSQL, mirrored by a real Redis."""
+    redis_url, postgres_url = request.getfixturevalue("redis_url"), request.getfixturevalue("postgres_url")
+
+    @asynccontextmanager
+    async def opened(clock: Hands) -> AsyncIterator[StateStore]:
+        namespace = f"t-{uuid4().hex}"
+        authority = await PostgresStore.connect(postgres_url, namespace=namespace, clock=clock, timeout_s=10.0)
+        mirror = await RedisStore.connect(redis_url, namespace=namespace, clock=clock, timeout_s=10.0)
+        dual = DualStore(authority, mirror)
+        await dual.start()
+        try:
+            yield dual
+        finally:
+            await mirror.drop()
+            await authority.drop()
+            await dual.close()
+
+    return opened
+
+
+MAKERS: dict[str, Callable[[pytest.FixtureRequest], Maker]] = {
+    "memory": memory,
+    "redis": redis,
+    "postgres": postgres,
+    "fallback": fallback,
+    "both": both,
+}
 
 
 @pytest.fixture(scope="session", params=list(MAKERS))
