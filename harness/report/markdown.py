@@ -19,6 +19,7 @@ from harness.report.rows import (
     recovery_cells,
     used_services,
 )
+from harness.report.sparkline import SPARKLINE_NOTE, sparkline
 from harness.scenario.units import render
 from harness.statistics.level import LevelSummary
 from harness.statistics.metrics import METRICS, SERVICE_METRICS, STATE_METRICS, Metric
@@ -120,12 +121,22 @@ def _level(level: LevelSummary) -> Iterator[str]:
     yield from _by_name("workflows", level.kinds, KIND_COLUMNS)
     yield from _by_name("agent", level.agents, AGENT_COLUMNS, "agent")
     yield from _by_name("service", level.services, tuple(SERVICE_METRICS), "service")
+    yield from _series(level)
     yield from _table(RECOVERY_COLUMNS, [recovery_cells(recovery) for recovery in level.crashes])
     yield from _table(["error class", "count"], [[name, str(count)] for name, count in level.errors.items()])
     yield from _table(["degraded", "count"], [[name, str(count)] for name, count in level.degraded.items()])
     broken = [[f"`{metric}`", name] for metric, named in level.offenders.items() for name in named]
     yield from _table(["broken promise", "by"], broken)
     yield from (_generator(level), "")
+
+
+def _series(level: LevelSummary) -> Iterator[str]:
+    """How the services answered as the level went on, a character a stretch."""
+    for service, series in level.service_series.items():
+        yield f"{service}, worst answer in each {render(series.step_s, 'duration')}: `{sparkline(series.worst_s)}`"
+        yield ""
+    if level.service_series:
+        yield from (SPARKLINE_NOTE, "")
 
 
 def _services(manifest: Manifest) -> Iterator[str]:

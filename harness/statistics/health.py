@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,16 @@ from harness.observation.journal import Damage, read_lines
 from harness.observation.observation import HealthSample
 from harness.statistics.metrics import PERCENTILES, Metric
 from harness.statistics.quantile import Floats, quantile, samples
+
+SERIES_POINTS = 60
+
+
+class ServiceSeries(msgspec.Struct, frozen=True):
+    """The worst answer in each stretch of a level; None where one did not come, 0 where nobody asked."""
+
+    start: float  # s from t0
+    step_s: float
+    worst_s: tuple[float | None, ...]
 
 
 def read_health(path: Path, damage: Damage) -> dict[str, list[HealthSample]]:
@@ -33,17 +44,43 @@ def service_metrics(found: Sequence[HealthSample]) -> dict[str, dict[str, Metric
 
 def _metrics(found: Sequence[HealthSample]) -> dict[str, Metric]:
     times = samples([sample.response_s for sample in found if sample.response_s is not None])
-    down = sum(sample.response_s is None for sample in found)
     # Neighbouring samples are slow together, so bounds that assume independent ones would claim too much.
     return {
         **{f"response_{name}": _quantile(times, share) for name, share in PERCENTILES.items()},
-        "down": Metric(value=down / len(found), n=len(found)),
+        "down": Metric(value=_share_down(found), n=len(found)),
         "outage": _longest_outage(found),
     }
 
 
 def _quantile(times: Floats, share: float) -> Metric:
     return Metric(value=quantile(times, share), n=len(times)) if len(times) else Metric(value=None)
+
+
+def _share_down(found: Sequence[HealthSample]) -> float:
+    """Of time, not of samples: a silent service is asked less often. A sample speaks until the next one."""
+    total = found[-1].at - found[0].at
+    if total <= 0:
+        return float(found[-1].response_s is None)
+    return sum(later.at - sample.at for sample, later in pairwise(found) if sample.response_s is None) / total
+
+
+def service_series(found: Sequence[HealthSample]) -> dict[str, ServiceSeries]:
+    """By service: how it answered as the level went on."""
+    by_service: defaultdict[str, list[HealthSample]] = defaultdict(list)
+    for sample in found:
+        by_service[sample.service].append(sample)
+    return {service: _series(by_service[service]) for service in sorted(by_service)}
+
+
+def _series(found: Sequence[HealthSample]) -> ServiceSeries:
+    start = found[0].at
+    step_s = max(1.0, (found[-1].at - start) / (SERIES_POINTS - 1))
+    worst: list[float | None] = [0.0] * (int((found[-1].at - start) / step_s) + 1)
+    for sample in found:
+        at = int((sample.at - start) / step_s)
+        before = worst[at]
+        worst[at] = None if sample.response_s is None or before is None else max(before, sample.response_s)
+    return ServiceSeries(start=start, step_s=step_s, worst_s=tuple(worst))
 
 
 def _longest_outage(found: Sequence[HealthSample]) -> Metric:

@@ -15,7 +15,7 @@ from harness.observation.observation import ResourceSample
 from harness.statistics.crashes import Recovery, not_fired, not_seen, recoveries, undeclared
 from harness.statistics.evidence import Evidence
 from harness.statistics.generator import Generator, check_generator, contamination
-from harness.statistics.health import service_metrics
+from harness.statistics.health import ServiceSeries, service_metrics, service_series
 from harness.statistics.latency import Block, blocks, latency_percentiles, other_percentiles, percentiles, share_metric
 from harness.statistics.metrics import Metric, split_part
 from harness.statistics.promises import RunFacts, count_promises
@@ -54,6 +54,7 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Metric]
     agents: dict[str, dict[str, Metric]]
     services: dict[str, dict[str, Metric]] = {}
+    service_series: dict[str, ServiceSeries] = {}
     kinds: dict[str, dict[str, Metric]]
     errors: dict[str, int]  # by error class, most frequent first
     degraded: dict[str, int]  # by reason, most frequent first
@@ -110,6 +111,7 @@ def summarise_level(
         metrics=metrics,
         agents=_agents(tally, pool_use(found, window)),
         services=services,
+        service_series=service_series(evidence.health),
         kinds={
             kind: _arrival_metrics(rows[flagged(rows, MEASURE) & _counts(rows, status)])
             for kind, rows in by_kind.items()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.observation.manifest import ServiceUsed
+from harness.observation.observation import HealthSample
 from harness.statistics.summary import summarise
 
 if TYPE_CHECKING:
@@ -24,8 +25,30 @@ def measured(run: RunBuilder, *names: str) -> list[float | None]:
 
 def test_response_times_are_of_what_was_answered(run: RunBuilder) -> None:
     """Silence is in no percentile: it has a share of its own."""
-    run.health(*[0.001] * 90, *[0.5] * 9, None)
+    run.health(*[0.001] * 90, *[0.5] * 9, None, 0.5)
     assert measured(run, "response_p50", "response_p95", "response_p99", "down") == [0.001, 0.5, 0.5, 0.01]
+
+
+def test_down_is_a_share_of_time(run: RunBuilder) -> None:
+    """A silent service is asked less often, and counts for as long as it was silent."""
+    run.others["health.jsonl"] = [
+        HealthSample("10", at, "redis", response_s)
+        for at, response_s in ((0.0, 0.001), (1.0, None), (4.0, None), (7.0, 0.001), (7.5, 0.001), (10.0, 0.001))
+    ]
+    assert measured(run, "down") == [0.6]
+
+
+def test_a_series_tells_the_worst_of_each_stretch(run: RunBuilder) -> None:
+    """At most sixty stretches of at least a second, however long the level."""
+    run.health(0.001, 0.02, None, 0.003)
+    run.health(*[0.001] * 590, 0.5, *[0.001] * 9, service="postgres")
+    run.phases()
+    [level] = summarise(run.write()).levels
+    assert level.service_series["redis"].worst_s == (0.001, 0.02, None, 0.003)
+    long = level.service_series["postgres"]
+    assert len(long.worst_s) == 60
+    assert long.worst_s[58] == 0.5
+    assert set(long.worst_s) == {0.001, 0.5}
 
 
 def test_an_outage_lasts_from_silence_to_the_next_answer(run: RunBuilder) -> None:
