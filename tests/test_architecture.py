@@ -102,6 +102,18 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_an_orchestrator_in_memory_loads_no_driver() -> None:
+    """Their memory would be measured as the orchestrator's."""
+    program = (
+        "import sys\nfrom harness.orchestrator.embedded import embedded\n"
+        "embedded({'workflow': [{'kind': 'job', 'shape': 'sequential'}]})\n"
+        "heavy = {'redis', 'asyncpg', 'docker', 'testcontainers', 'pydantic', 'psutil', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_functions_and_modules_stay_short() -> None:
     """The tail is capped; the lists of exceptions may only shrink."""
     functions, long_modules = {}, {}

@@ -225,8 +225,7 @@ class Engine:
     async def _step(self, flow: _Flow, step: PlannedStep, alarm: Alarm) -> None:
         """One step: an instance of its agent, what it needs, its attempts, its finding into the shared context."""
         clock, pool, store, key = self._clock, step.pool, self._store, flow.request.id
-        call = Call(flow.request, step.step)
-        outcome = _FAILED
+        call, outcome = Call(flow.request, step.step), _FAILED
         queued = clock()
         started: float | None = queued
         alarm.begin_step(step.name, queued, step.deadline_s)
@@ -236,9 +235,9 @@ class Engine:
                 started = None
                 await pool.granted(place)
                 started = clock()
-            known = flow.known
             if step.needs:
-                call.findings = needed_findings(await store.read(key) if known is None else known, key, step)
+                found = await store.read(key) if flow.known is None else flow.known
+                call.findings = needed_findings(found, key, step)
             self._budget.first_attempts += 1
             finding = None
             while finding is None:
@@ -249,14 +248,13 @@ class Engine:
                     await self._wait_for_retry(flow, step, call, failure)
             if alarm.fired:  # the agent swallowed the cancellation
                 raise asyncio.CancelledError
-            plan = flow.plan
             flow.version = version = flow.version + 1
-            ttl_s = self._finished_ttl_s if version == plan.last_version else self._live_ttl_s
+            ttl_s = self._finished_ttl_s if version == flow.plan.last_version else self._live_ttl_s
             written = await store.merge(key, {step.name: finding}, op_id=f"{key}/{step.name}", ttl_s=ttl_s)
-            if not written.ok or (plan.chain and written.version != version):  # side by side, any order is right
+            if not written.ok or (flow.plan.chain and written.version != version):  # side by side, any order is right
                 raise not_written(written, key, version)
-            if known is not None:
-                known[step.name] = finding
+            if flow.known is not None:
+                flow.known[step.name] = finding
             outcome = _OK
         finally:
             try:

@@ -19,6 +19,7 @@ from harness.report.rows import (
     used_services,
 )
 from harness.scenario.units import render
+from harness.statistics.level import LevelSummary
 from harness.statistics.summary import Summary
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
@@ -103,17 +104,21 @@ def _errors(summary: Summary) -> list[str]:
 
 def _crashes(summary: Summary) -> list[str]:
     """How many there were, and the longest recovery; the table is in the run's report.md."""
-    lines = []
-    for level in summary.levels:
-        if level.crashes:
-            times = [crash.ended_s for crash in level.crashes]
-            known = [time_s for time_s in times if time_s is not None]
-            what = f"{len(times)} crash{'' if len(times) == 1 else 'es'}"
-            then = f"all that was in flight ended within {render(max(known, default=0.0), 'duration')}"
-            if len(known) < len(times):
-                then = "some of what was in flight never ended"
-            lines.append(f"level {level.level}: {what}; {then}")
-    return lines
+    return [_recovered(level) for level in summary.levels if level.crashes]
+
+
+def _recovered(level: LevelSummary) -> str:
+    count = len(level.crashes)
+    hosts = [crash.host_s for crash in level.crashes if crash.host_s is not None]
+    ends = [crash.ended_s for crash in level.crashes if crash.ended_s is not None]
+    back = "it did not always come back"
+    if len(hosts) == count:
+        back = f"the target answered again within {render(max(hosts), 'duration')}"
+    ended = "some of what was in flight never ended"
+    if len(ends) == count:
+        further = " (further crashes included)" if count > 1 else ""
+        ended = f"what was in flight ended within {render(max(ends), 'duration')}{further}"
+    return f"level {level.level}: {count} crash{'' if count == 1 else 'es'}; {back}; {ended}"
 
 
 def _verdict(console: Console, verdict: Verdict) -> None:

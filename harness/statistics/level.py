@@ -88,8 +88,7 @@ def summarise_level(
     counts = flagged(everything, MEASURE) & _counts(everything, status)
     arrivals = everything if counts.all() else everything[counts]
     final = "end" in tally.marks and status not in CUT
-    complete = status == "complete"
-    promises = count_promises(tally, by_kind, duplicates, evidence, run, final=final, complete=complete)
+    promises = count_promises(tally, by_kind, duplicates, evidence, run, final=final, complete=status == "complete")
     metrics = {
         **_arrival_metrics(arrivals),
         **other_percentiles(arrivals),
