@@ -160,7 +160,7 @@ class DurableOrchestrator:
                 )
         except TimeoutError:
             self._engine.withdraw(request)
-            what = f"could not be created within {request.deadline_s:g} s"
+            what = f"could not be created within {request.deadline_s:g} s: {self._store.trouble or 'no answer'}"
             raise state_error("state_unavailable", key, what) from None
         except Replaced as error:
             self._on_replaced(str(error))
@@ -253,7 +253,11 @@ class DurableOrchestrator:
                     key, {END: msgspec.json.encode(end)}, op_id=f"{key}/end", ttl_s=self._options.state.kept
                 )
         except TimeoutError:
-            end = End(error_class="end_not_stored", message="the store did not take the end", definite=False)
+            end = End(
+                error_class="end_not_stored",
+                message=f"the store did not take the end: {self._store.trouble}",
+                definite=False,
+            )
         except Replaced as error:
             self._on_replaced(str(error))
             raise

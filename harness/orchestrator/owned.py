@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -36,18 +37,19 @@ class Owned:
         self._token = token
         self._points = points
         self.fenced = 0
+        self.trouble = ""  # what was last wrong with the store
         self.provisional: set[str] = set()  # keys of which something was served from memory, until forgotten
 
     async def read(self, key: str) -> Versioned | Expired | None:
         """The document, from the store."""
-        return self._seen(key, await _answered(lambda: self._store.read(self._prefix + key)))
+        return self._seen(key, await self._answered(lambda: self._store.read(self._prefix + key)))
 
     async def write(
         self, key: str, value: bytes, *, if_version: int, op_id: str, ttl_s: float | None = None, fence: int = 0
     ) -> WriteResult:
         """Compare and set, as owner."""
         where, token = self._prefix + key, fence or self._token
-        result = await _answered(
+        result = await self._answered(
             lambda: self._store.write(where, value, if_version=if_version, op_id=op_id, ttl_s=ttl_s, fence=token)
         )
         return self._owned(key, result)
@@ -60,7 +62,7 @@ class Owned:
         step = next(iter(fields), "")
         if step != END:
             self._points.passed("before_checkpoint", key, step)
-        result = await _answered(lambda: self._store.merge(where, fields, op_id=op_id, ttl_s=ttl_s, fence=token))
+        result = await self._answered(lambda: self._store.merge(where, fields, op_id=op_id, ttl_s=ttl_s, fence=token))
         if step != END:
             self._points.passed("after_checkpoint", key, step)
         return self._owned(key, result)
@@ -72,7 +74,7 @@ class Owned:
     async def claim(self, key: str, fence: int = 0) -> Versioned | Expired | None:
         """Make the document this owner's own, and read it. Raises `Replaced` when a newer owner has it."""
         token = fence or self._token
-        found = await _answered(lambda: self._store.claim(self._prefix + key, token))
+        found = await self._answered(lambda: self._store.claim(self._prefix + key, token))
         if isinstance(found, Versioned) and found.fence > token:
             self.fenced += 1
             raise Replaced(f"{key} belongs to an orchestrator with token {found.fence}; ours is {token}")
@@ -80,11 +82,24 @@ class Owned:
 
     async def scan(self, prefix: str) -> list[tuple[str, Versioned]]:
         """Every living document, by key without this view's prefix."""
-        found = await _answered(lambda: self._store.scan(self._prefix + prefix))
+        found = await self._answered(lambda: self._store.scan(self._prefix + prefix))
         return [(key.removeprefix(self._prefix), document) for key, document in found]
 
     async def close(self) -> None:
         """The store is its owner's to close."""
+
+    async def _answered(self, operation: Callable[[], Awaitable[_T]]) -> _T:
+        """The operation's answer, however long the store is away. What is wrong is said in the log, once."""
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await operation()
+            except StoreUnavailable as error:
+                if str(error) != self.trouble:
+                    self.trouble = str(error)
+                    print(f"waiting for the store: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the host's log
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, RETRY_MAX_S)
 
     def forget(self, key: str) -> bool:
         """Whether anything of the document was provisional; asked once, when its workflow has ended."""
@@ -104,14 +119,3 @@ class Owned:
         if result.provisional:
             self.provisional.add(key)
         return result
-
-
-async def _answered(operation: Callable[[], Awaitable[_T]]) -> _T:
-    """The operation's answer, however long the store is away."""
-    wait_s = RETRY_FIRST_S
-    while True:
-        try:
-            return await operation()
-        except StoreUnavailable:
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, RETRY_MAX_S)
