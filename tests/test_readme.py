@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from harness.commands import commands
 from harness.observation.journal import Damage, read_journal
 from harness.observation.observation import Observation
-from harness.statistics.metrics import METRICS
+from harness.statistics.metrics import AGENT_METRICS, METRICS, SERVICE_METRICS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -133,7 +133,7 @@ def test_every_metric_of_the_readme_exists() -> None:
     names = {
         name for cell in re.findall(r"^\| (.*?) \|", table, flags=re.M) for name in re.findall(r"[a-z][a-z_0-9]+", cell)
     }
-    unknown = names - set(METRICS) - {"agent", "wait_p95", "pool_use"}
+    unknown = names - set(METRICS) - set(AGENT_METRICS) - set(SERVICE_METRICS) - {"agent", "service"}
     assert unknown == set()
 
 

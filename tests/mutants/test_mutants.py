@@ -79,10 +79,9 @@ def test_each_mutant_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     assert run.summary.levels[0].offenders[invariant]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_orchestrator_itself_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: int) -> None:
-    """Under the same crashes nothing is lost, repeated or overwritten."""
-    run = judged(monkeypatch, tmp_path, None, seed=seed, crash=CRASHES, measure_s=8.0)
+def test_the_orchestrator_itself_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Under the crashes of all of them nothing is lost, repeated or overwritten."""
+    run = judged(monkeypatch, tmp_path, None, seed=1, crash=CRASHES, measure_s=8.0)
     assert run.verdict.failed == (), run.verdict.sentences
     assert run.summary.levels[0].status == "complete"
     held = {check.name for check in run.verdict.checks if check.kind == "invariant" and check.result == "held"}
