@@ -78,6 +78,7 @@ class Hosting:
 
         Returns why the process died, if nobody asked it to. Raises TargetUnavailable when a successor does not start.
         """
+        code = self.host.returncode()  # before the file: what died of its order had written its line
         fired = self._fired()
         if fired is not None:
             if fired.how == "kill":
@@ -85,9 +86,7 @@ class Hosting:
             else:
                 self._take_over()
             self.on_started(self.host.pid)
-            return None
-        code = self.host.returncode()
-        if code is not None and self._fired() is None:
+        elif code is not None:
             return self.host.with_last_words(f"the target's process ended (exit {code}) during the level")
         return None
 
