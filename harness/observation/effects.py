@@ -3,7 +3,7 @@
 For the embedded orchestrator, and for anybody's own. A Python target finds the witness's socket in its
 `watch.services.witness`, and makes one `Effects` for each process:
 
-    effects = await Effects.connect(services.witness)
+    effects = await Effects.connect(services.witness, scope=services.namespace)
     answer = await effects.act(workflow_id, "send_invoice", op_id=f"{workflow_id}/send_invoice", token=my_fencing_token)
 
 `answer` is `performed`, `replayed` (this operation id was performed before, and is not again) or `refused` (somebody
@@ -50,11 +50,13 @@ class Effects:
     """One connection to the witness, for any number of concurrent callers on one event loop.
 
     A lost connection is made again, and what was not answered is sent again with its operation id, so nothing is done
-    twice. `timeout_s` bounds the whole of an act, new connections included.
+    twice. `timeout_s` bounds the whole of an act, new connections included. Tokens are compared within a `scope`: a
+    level's orchestrators are one another's successors, those of another level are not.
     """
 
-    def __init__(self, path: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, path: str, *, scope: str = "", timeout_s: float = TIMEOUT_S) -> None:
         self._path = path
+        self._scope = scope
         self._timeout_s = timeout_s
         self._waiting: defaultdict[str, deque[_Sent]] = defaultdict(deque)  # by operation id, oldest first
         self._transport: asyncio.Transport | None = None
@@ -63,9 +65,9 @@ class Effects:
         self._closed = False
 
     @classmethod
-    async def connect(cls, path: str, *, timeout_s: float = TIMEOUT_S) -> Effects:
+    async def connect(cls, path: str, *, scope: str = "", timeout_s: float = TIMEOUT_S) -> Effects:
         """Connect to the witness at the Unix socket `path`. Raises `WitnessUnavailable` when it cannot in time."""
-        effects = cls(path, timeout_s=timeout_s)
+        effects = cls(path, scope=scope, timeout_s=timeout_s)
         effects._reconnect()
         assert effects._connecting is not None
         try:
@@ -81,7 +83,7 @@ class Effects:
         if self._closed:
             raise WitnessUnavailable("the connection to the witness was closed")
         loop = asyncio.get_running_loop()
-        sent = _Sent(_encode(Act(workflow, step, op_id, token)) + b"\n", loop.create_future())
+        sent = _Sent(_encode(Act(workflow, step, op_id, token, self._scope)) + b"\n", loop.create_future())
         self._waiting[op_id].append(sent)
         if self._transport is not None:
             self._transport.write(sent.frame)

@@ -1,7 +1,7 @@
 """`ledger.jsonl`, the witness's own file, and the frames by which an agent asks the witness to act.
 
     agent                                    witness
-    act{workflow,step,op_id,token}   ──▶     performs it, writes an Effect, fsync
+    act{workflow,step,op_id,token,…}  ─▶     performs it, writes an Effect, fsync
                                      ◀──     acted{op_id,answer}   or   unable{message}, and the end
 
 Newline-delimited JSON over a Unix socket, one connection an orchestrator process. The witness *is* the side effect:
@@ -28,6 +28,7 @@ class Act(msgspec.Struct, tag_field="type", tag="act", frozen=True, gc=False):
     step: str
     op_id: str
     token: int = 0
+    scope: str = ""  # tokens are compared within it: one orchestrator's succession of owners
 
 
 class Acted(msgspec.Struct, tag_field="type", tag="acted", frozen=True, gc=False):
@@ -57,3 +58,4 @@ class Effect(msgspec.Struct, tag_field="type", tag="effect", frozen=True, gc=Fal
     answer: Answer
     pid: int = 0  # of that process, and when it was created (s since 1970): a witness that is started again knows it by
     created: float = 0.0
+    scope: str = ""

@@ -26,7 +26,7 @@ class LedgerFile:
 
     def __init__(self, path: Path) -> None:
         self._performed: set[str] = set()
-        self._highest = 0
+        self._highest: dict[str, int] = {}  # token, by scope
         self._owners: dict[tuple[int, float], Owner] = {}
         self._last_ordinal = 0
         if path.exists():
@@ -51,7 +51,7 @@ class LedgerFile:
     def _remember(self, effect: Effect) -> None:
         if effect.answer == "performed":
             self._performed.add(effect.op_id)
-        self._highest = max(self._highest, effect.token)
+        self._highest[effect.scope] = max(self._highest.get(effect.scope, 0), effect.token)
         self._last_ordinal = max(self._last_ordinal, effect.owner)
         if effect.pid:
             identity = (effect.pid, effect.created)
@@ -68,9 +68,9 @@ class LedgerFile:
     def answer(self, act: Act) -> Answer:
         """Decide, and remember. A sender that was replaced is refused, also what it had done before."""
         if act.token:
-            if act.token < self._highest:
+            if act.token < self._highest.get(act.scope, 0):
                 return "refused"
-            self._highest = act.token
+            self._highest[act.scope] = act.token
         if act.op_id in self._performed:
             return "replayed"
         self._performed.add(act.op_id)

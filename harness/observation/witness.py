@@ -90,7 +90,7 @@ class Witness:
             _encode(
                 Effect(
                     self._clock(), act.workflow, act.step, act.op_id, act.token, owner.ordinal, answer,
-                    owner.pid, owner.created,
+                    owner.pid, owner.created, act.scope,
                 )
             )
         )  # fmt: skip

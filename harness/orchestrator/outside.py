@@ -78,7 +78,7 @@ async def open_outside(
     if acts:
         if services.witness is None:
             raise UsageError("agents with effects need a witness, and none was started")
-        effects = await Effects.connect(services.witness)
+        effects = await Effects.connect(services.witness, scope=services.namespace)
     place = options.placement
     disarmed = CrashPoints(None, path=None, level="", t0=0.0, clock=clock)
     shared = SharedDocuments(

@@ -53,8 +53,9 @@ class Altered:
 class AlteredEffects(Effects):
     """The witness's client, as a mutant uses it."""
 
-    def __init__(self, path: str, *, anonymous: bool = False, unfenced: bool = False) -> None:
-        super().__init__(path)
+    def __init__(self, services: Services, *, anonymous: bool = False, unfenced: bool = False) -> None:
+        assert services.witness is not None
+        super().__init__(services.witness, scope=services.namespace)
         self._anonymous = anonymous
         self._unfenced = unfenced
 
@@ -79,7 +80,7 @@ class NoOperationIds(DurableOrchestrator):
     async def reach(self, services: Services, token: int) -> Outside | None:
         outside = await super().reach(services, token)
         if outside is not None and services.witness is not None:
-            outside._effects = AlteredEffects(services.witness, anonymous=True)
+            outside._effects = AlteredEffects(services, anonymous=True)
         return outside
 
 
@@ -102,7 +103,7 @@ class NoFencing(DurableOrchestrator):
     async def reach(self, services: Services, token: int) -> Outside | None:
         outside = await super().reach(services, token)
         if outside is not None and services.witness is not None:
-            outside._effects = AlteredEffects(services.witness, unfenced=True)
+            outside._effects = AlteredEffects(services, unfenced=True)
         return outside
 
 

@@ -109,6 +109,31 @@ def test_an_act_is_performed_once(stand: Stand) -> None:
     assert [effect.at for effect in ledger] == sorted(effect.at for effect in ledger)
 
 
+def test_tokens_of_another_scope_are_no_successors(stand: Stand) -> None:
+    """A level begins with token 1, however many owners the level before it had; also after a restart."""
+
+    async def main() -> None:
+        for scope, token in (("level-1", 7), ("level-2", 1)):
+            effects = await Effects.connect(stand.socket, scope=scope)
+            assert await effects.act("10-1", "data", f"{scope}/a", token) == "performed"
+            await effects.close()
+
+    witness = stand.start()
+    asyncio.run(main())
+    witness.end(grace_s=5.0)
+    stand.start()
+
+    async def again() -> None:
+        effects = await Effects.connect(stand.socket, scope="level-2")
+        assert await effects.act("10-1", "data", "b", 1) == "performed"
+        await effects.close()
+        effects = await Effects.connect(stand.socket, scope="level-1")
+        assert await effects.act("10-1", "data", "c", 6) == "refused"
+        await effects.close()
+
+    asyncio.run(again())
+
+
 def test_a_sender_that_was_replaced_is_refused(stand: Stand) -> None:
     """Also for what it had done before, so that it learns of it; a sender without a token never is."""
     stand.start()

@@ -306,8 +306,9 @@ def state_fallback(folder: Path) -> None:
 
 
 def state_consistency(folder: Path) -> None:
-    seen = see("state_consistency", folder, levels=("25",), warmup_s=0.5, measure_s=12.0)
+    seen = see("state_consistency", folder, levels=("10", "25"), warmup_s=0.2, measure_s=10.0)
     went_right(seen)
+    assert [each.level for each in crashes(seen.judged.run_dir)] == ["10"] * 4 + ["25"] * 4
     assert {each.point for each in crashes(seen.judged.run_dir)} == {"between_stores", "after_checkpoint"}
     assert seen.value("25", "repairs") >= 1
     assert seen.value("25", "store_differences") == 0
