@@ -91,8 +91,10 @@ class Hosting:
         return None
 
     def end(self) -> None:
-        """End the process, and whatever it replaced."""
+        """End the process, and whatever it replaced. One that paused itself since the last look goes on to its end."""
         for host in (*self._replaced, self.host):
+            if host.returncode() is None:
+                os.kill(host.pid, signal.SIGCONT)
             host.end(grace_s=5.0)
         if self._crashes is not None:
             self._crashes.close()

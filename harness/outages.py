@@ -2,50 +2,70 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from harness.errors import HarnessError
 from harness.scenario.scenario import Outage
 from harness.service.service import Pausable, Running
 
 
 class Outages:
-    """The outages of one level. `look` is to be called often, `end` once, which lets everything answer again."""
+    """The outages of one level. `look` is to be called often, `end` at last, which lets everything answer again.
+
+    They keep their own time, in a thread: whoever waits for a target to start would otherwise hold up the end of the
+    outage that the target waits for.
+    """
 
     def __init__(self, outages: Sequence[Outage], running: Mapping[str, Running], *, t0: float) -> None:
         self._running = running
         self._t0 = t0
-        self._ahead: list[tuple[float, Outage, bool]] = sorted(
-            [(each.at, each, True) for each in outages] + [(each.at + each.lasts, each, False) for each in outages],
-            key=lambda entry: entry[0],
+        self._ahead: list[tuple[float, bool, str]] = sorted(  # at one time, what ends comes before what begins
+            [(each.at, True, each.service) for each in outages]
+            + [(each.at + each.lasts, False, each.service) for each in outages]
         )
         self._paused: set[str] = set()
-        self._began: float | None = None
+        self._over = threading.Event()
+        self._keeping_time: threading.Thread | None = None
+        self._trouble: HarnessError | None = None
 
     def begin(self, at: float) -> None:
         """The measure phase began (s from t0)."""
-        self._began = at
+        if self._ahead:
+            self._keeping_time = threading.Thread(target=self._keep_time, args=(at,), name="outages", daemon=True)
+            self._keeping_time.start()
 
     def look(self) -> None:
-        """Pause and resume what is due."""
-        if self._began is None:
-            return
-        now = time.monotonic() - self._t0 - self._began
-        while self._ahead and self._ahead[0][0] <= now:
-            _, outage, begins = self._ahead.pop(0)
-            self._switch(outage.service, begins)
+        """Raises what kept an outage from being made, or from being ended: ServiceUnavailable."""
+        if self._trouble is not None:
+            raise self._trouble
 
     def end(self) -> None:
-        """Whatever is paused goes on."""
+        """No further one begins, and whatever is paused goes on. Idempotent. Raises ServiceUnavailable."""
+        self._over.set()
+        if self._keeping_time is not None:
+            self._keeping_time.join()
         for service in tuple(self._paused):
+            self._paused.discard(service)
             self._switch(service, False)
+
+    def _keep_time(self, began: float) -> None:
+        for due, pauses, service in self._ahead:
+            if self._over.wait(max(0.0, self._t0 + began + due - time.monotonic())):
+                return
+            try:
+                self._switch(service, pauses)
+            except HarnessError as error:
+                self._trouble = error
+                return
 
     def _switch(self, service: str, pauses: bool) -> None:
         running = self._running[service]
         assert isinstance(running, Pausable), "checked before the run: a scenario with outages has such a server"
         if pauses:
-            running.pause()
             self._paused.add(service)
+            running.pause()
         else:
             running.resume()
             self._paused.discard(service)

@@ -65,7 +65,7 @@ class Provisions:
         try:
             return asyncio.run(compare())
         except TimeoutError:
-            raise HarnessError(f"Redis and PostgreSQL could not be compared within {AUDIT_S:g} s") from None
+            raise HarnessError(f"not within {AUDIT_S:g} s") from None
 
 
 def namespace_of(run_id: str) -> str:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -166,7 +167,11 @@ def _short_folder() -> str:
 
 @contextmanager
 def serving(plan: Plan) -> Iterator[str]:
-    """Start the plan's target for a hand-started locust; yields the line that starts one. Ends all on leaving."""
+    """Start the plan's target for a hand-started locust; yields the line that starts one. Ends all on leaving.
+
+    It is not made to crash: nobody looks after it here, so it would stay away.
+    """
+    plan = replace(plan, scenario=replace(plan.scenario, crash=None))
     run_dir, manifest = _open_run(plan)
     try:
         with _stages(plan, run_dir, manifest) as (_, _, stage_of):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -82,10 +82,27 @@ class Stage:
 
     def run(self, listener: Listener, interrupt: Interrupt) -> LevelEnd:
         """Drive the level to its end; every process of it is ended when this returns."""
-        hosting = self.host_target()
-        listener.level_started(self.level.label, self.index, len(self.manifest.levels))
-        first_line = msgspec.json.encode(self.load_config())
-        load = self.children.start(f"load-{self._name}", "harness.load.worker", first_line=first_line)
+        with ExitStack() as ending:
+            hosting = self.host_target()
+            if hosting:
+                ending.callback(hosting.end)
+            listener.level_started(self.level.label, self.index, len(self.manifest.levels))
+            first_line = msgspec.json.encode(self.load_config())
+            load = self.children.start(f"load-{self._name}", "harness.load.worker", first_line=first_line)
+            ending.callback(load.end, grace_s=5.0)
+            sampler = self._sampler(hosting, load)
+            outages = Outages(self.scenario.outage, self.provisions.running, t0=self.manifest.t0)
+            sampler.start()
+            ending.callback(sampler.stop)
+            ending.callback(outages.end)
+            with self._health():
+                end = self._follow(load, hosting, sampler, outages, listener, interrupt)
+                outages.end()
+                end = self._audited(end)
+        return self._unwatched(sampler) or end
+
+    def _sampler(self, hosting: Hosting | None, load: Child) -> ResourceSampler:
+        """Of the target's process, whichever it is, and of the load's."""
         sampler = ResourceSampler(
             self.run_dir / "resources.jsonl",
             level=self.level.label,
@@ -96,19 +113,7 @@ class Stage:
         )
         if hosting:
             hosting.on_started = sampler.follow
-        outages = Outages(self.scenario.outage, self.provisions.running, t0=self.manifest.t0)
-        sampler.start()
-        try:
-            with self._health():
-                end = self._follow(load, hosting, sampler, outages, listener, interrupt)
-                self._audit(end)
-        finally:
-            outages.end()
-            sampler.stop()
-            load.end(grace_s=5.0)
-            if hosting:
-                hosting.end()
-        return self._unwatched(sampler) or end
+        return sampler
 
     def host_target(self) -> Hosting | None:
         """The target's host, serving; None for a black box, which needs no host."""
@@ -161,12 +166,17 @@ class Stage:
             self.run_dir / "health.jsonl", self.provisions.urls, t0=self.manifest.t0, level=self.level.label
         )
 
-    def _audit(self, end: LevelEnd) -> None:
-        """After a level that is whole: is Redis what PostgreSQL is?"""
-        if end.status == "complete" and self.scenario.state.store == "both":
+    def _audited(self, end: LevelEnd) -> LevelEnd:
+        """After a level that is whole: is Redis what PostgreSQL is? When nobody can tell, it is not whole."""
+        if end.status != "complete" or self.scenario.state.store != "both":
+            return end
+        try:
             found = self.provisions.audit(self.index, self.level.label)
-            with (self.run_dir / "audit.jsonl").open("ab") as file:
-                file.write(msgspec.json.encode(found) + b"\n")
+        except HarnessError as error:
+            return self._end("harness_failed", f"Redis could not be compared with PostgreSQL: {error}")
+        with (self.run_dir / "audit.jsonl").open("ab") as file:
+            file.write(msgspec.json.encode(found) + b"\n")
+        return end
 
     def _follow(
         self,

@@ -11,11 +11,11 @@ A workflow that is submitted again is attached to: to its run if it is under way
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,16 +23,15 @@ import msgspec
 from harness.errors import Rejected, TargetError
 from harness.observation.observation import HostUse
 from harness.orchestrator.call import AgentFunction
-from harness.orchestrator.context import state_error
 from harness.orchestrator.crash import FILE, CrashPoints
 from harness.orchestrator.engine import Engine
-from harness.orchestrator.lease import Lease
+from harness.orchestrator.lease import Lease, outlasting
 from harness.orchestrator.options import Options
 from harness.orchestrator.outside import Outside, open_outside
-from harness.orchestrator.owned import END, Owned, Replaced
-from harness.orchestrator.record import Accepted, End, Flight
+from harness.orchestrator.owned import END, Owned, Replaced, end_process
+from harness.orchestrator.record import Accepted, End, Flight, written_down
 from harness.orchestrator.stream_queue import StreamQueue
-from harness.orchestrator.turns import Turns
+from harness.orchestrator.turns import Turns, unqueued
 from harness.store.opening import open_store, state_use
 from harness.store.store import Operation, StateStore, Versioned
 from harness.target.serving import WorkflowWatch
@@ -42,13 +41,6 @@ WORKFLOWS = "w/"
 END_STORED_LEAST_S = 0.2
 """An end is stored before its client is told, which may take until the workflow's deadline, and this at least: then
 the client is told that nobody knows."""
-EXIT_REPLACED = 75
-
-
-def end_process(why: str) -> None:
-    """What a replaced orchestrator does: end at once, cutting its connections, so that clients find the new owner."""
-    print(f"replaced: {why}", file=sys.stderr, flush=True)  # noqa: T201 - the host's log
-    os._exit(EXIT_REPLACED)
 
 
 class DurableOrchestrator:
@@ -74,6 +66,8 @@ class DurableOrchestrator:
         self._ends: dict[str, End] = {}  # stored by an earlier owner, and perhaps never told
         self._accepted: dict[str, Versioned] = {}  # by us, and not yet in `run`
         self._taken_up = 0
+        self._opened = AsyncExitStack()
+        self._traced: set[type[Exception]] = set()  # mistakes of agents that are in the log
         self._turns: Turns | None = None
         self._waiting_peak = 0
         place = options.placement
@@ -86,26 +80,41 @@ class DurableOrchestrator:
         )
 
     async def start(self, services: Services) -> None:
-        """Open the stores, wait for the lease, and go on with what an earlier owner left unfinished."""
+        """Open the stores, wait for the lease, and go on with what an earlier owner left unfinished.
+
+        What was opened is given back when it fails.
+        """
         options = self._options
-        self._raw: StateStore = await self.open(services)
-        self._lease = Lease(
-            self._raw,
-            lease_s=options.state.lease,
-            clock=self._clock,
-            on_replaced=lambda: self._on_replaced("another orchestrator holds the lease"),
-        )
-        token = await self._lease.acquire()
-        self._store = Owned(self._raw, prefix=WORKFLOWS, token=token, points=self._points)
-        self._outside = await self.reach(services, token)
-        if options.state.queue == "redis":
-            assert services.redis_url is not None, "a scenario with a durable queue is given a Redis"
-            queue = await StreamQueue.connect(services.redis_url, namespace=services.namespace, owner=str(token))
-            self._turns = Turns(queue, options.orchestrator.slots)
-            options = _unqueued(options)
-        self._engine = Engine(options, store=self._store, clock=self._clock, agents=self._agents, outside=self._outside)
-        await self._engine.start(services)
-        await self._take_up()
+        async with AsyncExitStack() as opened:
+            self._raw: StateStore = await outlasting(lambda: self.open(services), clock=self._clock)
+            opened.push_async_callback(self._raw.close)
+            self._lease = Lease(
+                self._raw,
+                lease_s=options.state.lease,
+                clock=self._clock,
+                on_replaced=lambda: self._on_replaced("another orchestrator holds the lease"),
+            )
+            opened.push_async_callback(self._lease.release)
+            token = await self._lease.acquire()
+            self._store = Owned(self._raw, prefix=WORKFLOWS, token=token, points=self._points)
+            self._outside = await self.reach(services, token)
+            if self._outside is not None:
+                opened.push_async_callback(self._outside.close)
+            if options.state.queue == "redis":
+                assert services.redis_url is not None, "a scenario with a durable queue is given a Redis"
+                connect = partial(
+                    StreamQueue.connect, services.redis_url, namespace=services.namespace, owner=str(token)
+                )
+                self._turns = Turns(await outlasting(connect, clock=self._clock), options.orchestrator.slots)
+                opened.push_async_callback(self._turns.close)
+                options = unqueued(options)
+            self._engine = Engine(
+                options, store=self._store, clock=self._clock, agents=self._agents, outside=self._outside
+            )
+            opened.push_async_callback(self._engine.stop)
+            await self._engine.start(services)
+            await self._take_up()
+            self._opened = opened.pop_all()
 
     async def open(self, services: Services) -> StateStore:
         """The store that the options name."""
@@ -122,13 +131,7 @@ class DurableOrchestrator:
         for flight in self._flights.values():
             flight.task.cancel()
         await asyncio.gather(*(flight.task for flight in self._flights.values()), return_exceptions=True)
-        if self._turns is not None:
-            await self._turns.close()
-        await self._engine.stop()
-        if self._outside is not None:
-            await self._outside.close()
-        await self._lease.release()
-        await self._raw.close()
+        await self._opened.aclose()
 
     def admit(self, request: WorkflowRequest) -> None:
         """Accept a workflow, or raise `Rejected`. One that was accepted before, by whomever, is never refused."""
@@ -145,31 +148,20 @@ class DurableOrchestrator:
         key = request.id
         if key in self._flights or key in self._ends:
             return
-        record = Accepted(request.kind, request.seed, request.deadline_s, self._clock(), request.input)
-        value = msgspec.json.encode(record)
-        state = self._options.state
         self._points.passed("before_claim", key)
         try:
-            async with asyncio.timeout(request.deadline_s):
-                created = await self._store.write(
-                    key,
-                    value,
-                    if_version=0,
-                    op_id=f"{key}/create",
-                    ttl_s=state.ttl or request.deadline_s + state.kept,
-                )
-        except TimeoutError:
+            found = await written_down(self._store, request, accepted_at=self._clock(), state=self._options.state)
+        except BaseException as error:
             self._engine.withdraw(request)
-            what = f"could not be created within {request.deadline_s:g} s: {self._store.trouble or 'no answer'}"
-            raise state_error("state_unavailable", key, what) from None
-        except Replaced as error:
-            self._on_replaced(str(error))
+            self._store.forget(key)
+            if isinstance(error, Replaced):
+                self._on_replaced(str(error))
             raise
-        if not created.ok:
-            self._engine.withdraw(request)
-            raise state_error("version_conflict", key, f"exists already, at version {created.version}")
         self._points.passed("after_claim", key)
-        self._accepted[key] = Versioned(1, value, {})
+        if self._noted_end(key, found):
+            self._engine.withdraw(request)
+            return
+        self._accepted[key] = found
         if self._turns is not None:
             await self._turns.add(key)
 
@@ -211,26 +203,32 @@ class DurableOrchestrator:
         """Claim every document without an end, and go on with its workflow."""
         unfinished = []
         for key, document in await self._store.scan(""):
-            if END in document.fields:
-                self._ends[key] = msgspec.json.decode(document.fields[END], type=End)
-            else:
+            if not self._noted_end(key, document):
                 unfinished.append(key)
         claimed: list[tuple[str, Versioned, Accepted]] = []
         for key in unfinished:
             self._points.passed("before_claim", key)
             found = await self._store.claim(key)
             self._points.passed("after_claim", key)
-            if isinstance(found, Versioned):  # else it expired just now
+            # Just now it may have expired, or have ended: its owner could write until it was claimed.
+            if isinstance(found, Versioned) and not self._noted_end(key, found):
                 claimed.append((key, found, msgspec.json.decode(found.value, type=Accepted)))
         claimed.sort(key=lambda entry: entry[2].accepted_at)
         if self._turns is not None:
-            await self._turns.open([key for key, _, _ in claimed])
+            await outlasting(partial(self._turns.open, [key for key, _, _ in claimed]), clock=self._clock)
         for key, found, record in claimed:
             self._go_on(key, found, record)
 
+    def _noted_end(self, key: str, found: Versioned) -> bool:
+        """Whether it has ended; its end is then known here."""
+        if END not in found.fields:
+            return False
+        self._ends[key] = msgspec.json.decode(found.fields[END], type=End)
+        return True
+
     def _go_on(self, key: str, found: Versioned, record: Accepted) -> None:
         """Run what is left of a workflow, whether or not its client comes back."""
-        left_s = max(0.001, record.accepted_at + record.deadline_s - self._clock())
+        left_s = record.accepted_at + record.deadline_s - self._clock()
         request = WorkflowRequest(key, record.kind, record.seed, left_s, record.input)
         self._engine.admit(request, promised=True)
         place = self._options.placement
@@ -252,6 +250,8 @@ class DurableOrchestrator:
                 await self._store.merge(
                     key, {END: msgspec.json.encode(end)}, op_id=f"{key}/end", ttl_s=self._options.state.kept
                 )
+            if self._store.forget(key) and not end.error_class:
+                end.degraded = ("state_fallback",)
         except TimeoutError:
             end = End(
                 error_class="end_not_stored",
@@ -268,24 +268,27 @@ class DurableOrchestrator:
 
     async def _outcome(self, request: WorkflowRequest, watch: Watch, found: Versioned) -> End:
         """Wait for its turn, and run it."""
+        if request.deadline_s <= 0:
+            self._engine.withdraw(request)
+            return End.late(request, "while nobody owned it")
         if self._turns is not None:
             try:
                 async with asyncio.timeout(request.deadline_s):
                     await self._turns.granted(request.id)
             except TimeoutError:
                 self._engine.withdraw(request)
-                message = f"workflow {request.id!r} passed its deadline of {request.deadline_s:g} s in the queue"
-                return End(error_class="workflow_deadline", message=message)
+                return End.late(request, "in the queue")
         try:
             return End.of(await self._engine.run(request, watch, found))
         except TargetError as error:
             return End(error_class=error.error_class, message=str(error), definite=error.definite)
+        except Replaced:
+            raise
+        except Exception as error:  # noqa: BLE001 - an agent's own mistake is the end of its workflow, with its name
+            if type(error) not in self._traced:
+                self._traced.add(type(error))
+                traceback.print_exception(error)
+            return End(error_class=type(error).__name__, message=str(error) or repr(error))
 
     def _between(self, operation: Operation) -> None:
         self._points.passed("between_stores", operation.key.removeprefix(WORKFLOWS))
-
-
-def _unqueued(options: Options) -> Options:
-    """For an engine whose workflows wait elsewhere: as many are admitted, and none of them waits in it."""
-    bounds = options.orchestrator
-    return replace(options, orchestrator=replace(bounds, slots=bounds.slots + bounds.queue, queue=0))

@@ -81,8 +81,12 @@ async def open_outside(
         effects = await Effects.connect(services.witness, scope=services.namespace)
     place = options.placement
     disarmed = CrashPoints(None, path=None, level="", t0=0.0, clock=clock)
+    owned = Owned(store, prefix=PREFIX, token=token, points=disarmed)
+    if updates and token:  # so that whoever it replaced cannot write to them, in no store: not from now on
+        for name in options.shared:
+            await owned.claim(name)
     shared = SharedDocuments(
-        Owned(store, prefix=PREFIX, token=token, points=disarmed),
+        owned,
         options.shared,
         seed=options.seed,
         history=History(Path(place.run_dir) / FILE, t0=place.t0, clock=clock) if place and updates else None,

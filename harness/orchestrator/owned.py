@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from harness.errors import HarnessError
 from harness.orchestrator.crash import CrashPoints
+from harness.store.fallback import FallbackStore
 from harness.store.store import Expired, Operation, StateStore, StoreUnavailable, Versioned, WriteResult
 
 _T = TypeVar("_T")
 
 RETRY_FIRST_S = 0.02
 RETRY_MAX_S = 0.5
+EXIT_REPLACED = 75
 END = "@end"
 """The field of a workflow's document that holds its end; the others are named after steps."""
 
 
 class Replaced(HarnessError):
     """Another orchestrator has taken over: whatever this one still does is not wanted."""
+
+
+def end_process(why: str) -> None:
+    """What a replaced orchestrator does: end at once, cutting its connections, so that clients find the new owner."""
+    print(f"replaced: {why}", file=sys.stderr, flush=True)  # noqa: T201 - the host's log
+    os._exit(EXIT_REPLACED)
 
 
 class Owned:
@@ -81,8 +90,16 @@ class Owned:
         return self._seen(key, found)
 
     async def scan(self, prefix: str) -> list[tuple[str, Versioned]]:
-        """Every living document, by key without this view's prefix."""
-        found = await self._answered(lambda: self._store.scan(self._prefix + prefix))
+        """Every living document, by key without this view's prefix. One that memory answers may lack some, so the
+        store itself is waited for."""
+
+        async def whole() -> list[tuple[str, Versioned]]:
+            found = await self._store.scan(self._prefix + prefix)
+            if isinstance(self._store, FallbackStore) and self._store.provisional:
+                raise StoreUnavailable("only some of the documents are known, because the store is away")
+            return found
+
+        found = await self._answered(whole)
         return [(key.removeprefix(self._prefix), document) for key, document in found]
 
     async def close(self) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
+from harness.orchestrator.options import Options
 from harness.orchestrator.stream_queue import Entry, StreamQueue
 from harness.store.store import StoreUnavailable
 
@@ -35,7 +37,10 @@ class Turns:
         return len(self._expected) - len(self._given)
 
     async def open(self, unfinished: Sequence[str]) -> None:
-        """Go on with what an earlier owner left: `unfinished` workflows in order of acceptance. Then hand out turns."""
+        """Go on with what an earlier owner left: `unfinished` workflows in order of acceptance. Then hand out turns.
+
+        Raises `StoreUnavailable`; it may then be tried again.
+        """
         for workflow in unfinished:
             self._expect(workflow)
         for entry in await self._queue.take_over(0.0):
@@ -72,7 +77,8 @@ class Turns:
             await self._remove(entry)
 
     def _expect(self, workflow: str) -> None:
-        self._expected[workflow] = asyncio.get_running_loop().create_future()
+        if workflow not in self._expected:
+            self._expected[workflow] = asyncio.get_running_loop().create_future()
 
     async def _consume(self) -> None:
         """Read the stream while there is room; put back what it lost."""
@@ -110,3 +116,9 @@ class Turns:
 
     def _not_given(self) -> list[str]:
         return [workflow for workflow in self._expected if workflow not in self._given]
+
+
+def unqueued(options: Options) -> Options:
+    """For an engine whose workflows wait for turns: as many are admitted, and none of them waits in it."""
+    bounds = options.orchestrator
+    return replace(options, orchestrator=replace(bounds, slots=bounds.slots + bounds.queue, queue=0))

@@ -66,6 +66,11 @@ def state_mistakes(scenario: Scenario) -> Iterator[Mistake]:
         if outage.at + outage.lasts > scenario.load.measure:
             text = f"ends {outage.at + outage.lasts:g} s into a measure of {scenario.load.measure:g} s"
             yield Mistake(path, text, reads=(path, ("load", "measure")))
+        for number, before in enumerate(scenario.outage[:position]):
+            apart = outage.at >= before.at + before.lasts or before.at >= outage.at + outage.lasts
+            if outage.service == before.service and not apart:
+                text = f"overlaps outage[{number}], with which {outage.service} is away already; make it one"
+                yield Mistake(path, text, reads=(path, ("outage", number)))
 
 
 def _check_crash(scenario: Scenario) -> Iterator[Mistake]:

@@ -16,6 +16,7 @@ from harness.orchestrator.call import Call
 from harness.orchestrator.durable import DurableOrchestrator
 from harness.orchestrator.options import read_options
 from harness.orchestrator.owned import END
+from harness.store.fallback import FallbackStore
 from harness.store.memory import MemoryStore
 from harness.store.store import StateStore, StoreUnavailable, Versioned, WriteResult
 from harness.target.target import Services, WorkflowRequest
@@ -39,6 +40,11 @@ class World:
         self.done: Counter[tuple[str, str]] = Counter()
         self.replaced: list[str] = []
         self.options = {**OPTIONS, **options}
+        self.agents: tuple[str, ...] = ("triage", "data", "optimization")
+
+    def wrapped(self) -> StateStore:
+        """The store as one orchestrator sees it."""
+        return self.store
 
     async def agent(self, call: Call) -> bytes:
         """A second of work."""
@@ -52,9 +58,9 @@ class World:
 
         class OverMemory(DurableOrchestrator):
             async def open(self, services: Services) -> StateStore:
-                return world.store
+                return world.wrapped()
 
-        agents = dict.fromkeys(("triage", "data", "optimization"), self.agent)
+        agents = dict.fromkeys(self.agents, self.agent)
         return OverMemory(read_options(self.options), clock=clock, agents=agents, on_replaced=self.replaced.append)
 
     async def started(self) -> DurableOrchestrator:
@@ -282,5 +288,299 @@ def test_any_crashes_lose_and_repeat_nothing(seed: int) -> None:
         results = await asyncio.gather(*runs)
         assert [result.digest for result in results] == [expected(each) for each in asked]
         await one.stop()
+
+    simulate(main)
+
+
+def test_a_mistake_of_an_agent_is_an_end() -> None:
+    """Stored as any other: a successor does not try again what was told to have failed."""
+
+    async def main() -> None:
+        world = World()
+
+        async def mistaken(call: Call) -> bytes:
+            world.done[call.request.id, call.step.name] += 1
+            raise ZeroDivisionError("a mistake")
+
+        world.agent = mistaken  # type: ignore[method-assign]
+        one = await world.started()
+        with pytest.raises(TargetError, match="a mistake") as error:
+            await (await submitted(one, request()))
+        assert (error.value.error_class, error.value.definite) == ("ZeroDivisionError", True)
+        await crash(one)
+        two = await world.started()
+        assert two.use().state.taken_up == 0  # type: ignore[union-attr]
+        with pytest.raises(TargetError, match="a mistake"):
+            await (await submitted(two, request()))
+        assert set(world.done.values()) == {1}
+        await two.stop()
+
+    simulate(main)
+
+
+class EndsLate(MemoryStore):
+    """The owner before stores an end after its successor has looked, and before it claims."""
+
+    end: bytes | None = None
+
+    async def scan(self, prefix: str) -> list[tuple[str, Versioned]]:
+        found = await super().scan(prefix)
+        if self.end is not None:
+            await self.merge("w/w-1", {END: self.end}, op_id="w-1/end", fence=1)
+        return found
+
+
+def test_an_end_that_was_stored_until_the_claim_stands() -> None:
+    """Whoever was told it was told the truth."""
+
+    async def main() -> None:
+        store = EndsLate(clock=clock)
+        world = World(store)
+        one = await world.started()
+        run = await submitted(one, request())
+        await asyncio.sleep(0.5)
+        await crash(one, run)
+        store.end = b'{"digest":"as told"}'
+        two = await world.started()
+        assert (await two.run(request(), RecordingWatch())).digest == "as told"
+        assert world.done == {}
+        await two.stop()
+
+    simulate(main)
+
+
+@pytest.mark.parametrize("after_s", [0.5, 1.5, 5.0])
+@pytest.mark.parametrize("kind", ["job", "fan"])
+def test_what_a_replaced_owner_accepted_is_gone_on_with(kind: str, after_s: float) -> None:
+    """It did not know yet, and nothing fences a new document: its successor finds it when the client comes back."""
+
+    async def main() -> None:
+        world = World()
+        one = await world.started()
+        one._lease._beating.cancel()  # type: ignore[union-attr]
+        two = await world.started()
+        asked = request(kind=kind)
+        late = await submitted(one, asked)
+        await asyncio.sleep(after_s)
+        stored = set(world.done)
+        result = await (await submitted(two, asked))
+        assert result.digest == expected(asked)
+        assert {world.done[step] for step in stored} <= {1}
+        await settle(late)
+        await crash(one)
+        await two.stop()
+
+    simulate(main)
+
+
+def test_a_workflow_that_ended_is_told_again_by_whoever_ran_it() -> None:
+    """Long after its client was told, too."""
+
+    async def main() -> None:
+        world = World()
+        one = await world.started()
+        first = await (await submitted(one, request()))
+        assert await (await submitted(one, request())) == first
+        assert set(world.done.values()) == {1}
+        assert one.use().running == 0
+        await one.stop()
+
+    simulate(main)
+
+
+def test_what_is_overdue_at_its_take_over_begins_nothing() -> None:
+    """Not even a step that takes no time: its client was told that it failed, or will be."""
+
+    async def main() -> None:
+        world = World()
+        one = await world.started()
+        run = await submitted(one, request(deadline_s=3.0))
+        await asyncio.sleep(0.5)
+        await crash(one, run)
+        await asyncio.sleep(10.0)
+        begun: list[str] = []
+
+        async def at_once(call: Call) -> bytes:
+            begun.append(call.step.name)
+            return finding(call)
+
+        world.agent = at_once  # type: ignore[method-assign]
+        two = await world.started()
+        with pytest.raises(TargetError) as error:
+            await two.run(request(deadline_s=3.0), RecordingWatch())
+        assert error.value.error_class == "workflow_deadline"
+        assert begun == []
+        assert two.use().running == 0
+        await two.stop()
+
+    simulate(main)
+
+
+def test_a_start_that_fails_half_way_gives_everything_back() -> None:
+    """The next owner need not wait for the lease; stopping what did not start is nothing."""
+
+    async def main() -> None:
+        world = World()
+        one = world.orchestrator()
+
+        async def unreachable(services: Services, token: int) -> None:
+            raise ConnectionError("no witness")
+
+        one.reach = unreachable  # type: ignore[method-assign]
+        with pytest.raises(ConnectionError, match="no witness"):
+            await one.start(Services())
+        await one.stop()
+        began = clock()
+        two = await world.started()
+        assert clock() == began
+        await two.stop()
+
+    simulate(main)
+
+
+def test_an_accept_that_failed_leaves_nothing_behind() -> None:
+    """Neither its slot nor what was noted of its document."""
+
+    async def main() -> None:
+        primary = Away(clock=clock)
+        world = World(primary, orchestrator={"slots": 1, "queue": 0})
+        one = await world.started()
+        primary.away = True
+        asked = request(deadline_s=2.0)
+        one.admit(asked)
+        with pytest.raises(TargetError, match="away") as error:
+            await one.accept(asked)
+        assert error.value.error_class == "state_unavailable"
+        assert one._store.provisional == set()
+        one.admit(request("w-2"))
+        accepting = asyncio.create_task(one.accept(request("w-2")))
+        await asyncio.sleep(0.5)
+        accepting.cancel()
+        await settle(accepting)
+        primary.away = False
+        result = await (await submitted(one, request("w-3")))
+        assert result.digest == expected(request("w-3"))
+        await one.stop()
+
+    simulate(main)
+
+
+class Away(MemoryStore):
+    """A store that can be away."""
+
+    away = False
+
+    async def read(self, *args: Any, **kwargs: Any) -> Any:
+        self.answer()
+        return await super().read(*args, **kwargs)
+
+    async def write(self, *args: Any, **kwargs: Any) -> WriteResult:
+        self.answer()
+        return await super().write(*args, **kwargs)
+
+    async def merge(self, *args: Any, **kwargs: Any) -> WriteResult:
+        self.answer()
+        return await super().merge(*args, **kwargs)
+
+    async def scan(self, *args: Any, **kwargs: Any) -> Any:
+        self.answer()
+        return await super().scan(*args, **kwargs)
+
+    def answer(self) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+
+
+class FallingBack(World):
+    """Each orchestrator falls back to memory of its own."""
+
+    def wrapped(self) -> StateStore:
+        return FallbackStore(self.store, documents_max=100, clock=clock)
+
+
+def test_what_rests_on_memory_is_degraded_and_then_forgotten() -> None:
+    """Also when it is only its end that memory has."""
+
+    async def main() -> None:
+        primary = Away(clock=clock)
+        world = FallingBack(primary)
+        one = await world.started()
+        run = await submitted(one, request())
+        await asyncio.sleep(2.5)
+        primary.away = True
+        assert (await run).degraded == ("state_fallback",)
+        assert one._store.provisional == set()
+        primary.away = False
+        await asyncio.sleep(5.0)
+        assert (await (await submitted(one, request("w-2")))).degraded == ()
+        await one.stop()
+
+    simulate(main)
+
+
+def test_a_successor_waits_for_the_store_itself() -> None:
+    """What memory knows of the documents is not all of them: what was promised would be forgotten."""
+
+    async def main() -> None:
+        primary = Away(clock=clock)
+        world = FallingBack(primary)
+        one = await world.started()
+        run = await submitted(one, request())
+        await asyncio.sleep(0.5)
+        await crash(one, run)
+        starting = asyncio.create_task(world.started())
+        await asyncio.sleep(0.5)
+        primary.away = True
+        await asyncio.sleep(4.0)
+        primary.away = False
+        two = await starting
+        assert two.use().state.taken_up == 1  # type: ignore[union-attr]
+        assert (await two.run(request(), RecordingWatch())).digest == expected(request())
+        await two.stop()
+
+    simulate(main)
+
+
+def test_shared_documents_are_claimed_by_their_new_owner() -> None:
+    """Whoever it replaced cannot write to them any more, though nobody has written since."""
+
+    async def main() -> None:
+        options = {
+            "agent": {"data": {"pool": 100, "work": {"update": ["board"]}}},
+            "shared": {"board": {"policy": "merge"}},
+        }
+        world = World(**options)
+        world.agents = ("triage", "optimization")  # data does its declared work
+        one = await world.started()
+        await (await submitted(one, request()))
+        await crash(one)
+        two = await world.started()
+        found = await world.store.read("shared/board")
+        assert isinstance(found, Versioned)
+        assert found.fence == 2
+        await two.stop()
+
+    simulate(main)
+
+
+@pytest.mark.parametrize(("back_s", "starts"), [(5.0, True), (60.0, False)])
+def test_a_start_outlasts_a_short_absence_of_the_store(back_s: float, starts: bool) -> None:
+    """A successor may be started in the middle of an outage; for ever it does not wait."""
+
+    async def main() -> None:
+        class OpensLate(World):
+            def wrapped(self) -> StateStore:
+                if clock() < back_s:
+                    raise StoreUnavailable("not yet")
+                return self.store
+
+        world = OpensLate()
+        starting = asyncio.create_task(world.started())
+        if starts:
+            await (await starting).stop()
+            return
+        with pytest.raises(StoreUnavailable, match="not yet"):
+            await starting
+        assert clock() < 20.0
 
     simulate(main)

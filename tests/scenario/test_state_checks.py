@@ -51,6 +51,12 @@ def mistakes(folder: Path, text: str, target: str = "") -> list[str]:
             '[state]\nstore = "redis"\n[[outage]]\nservice = "redis"\nat = "8 s"\nlasts = "3 s"\n',
             "outage[0]: ends 11 s into a measure of 10 s",
         ),
+        (
+            '[state]\nstore = "redis"\n'
+            '[[outage]]\nservice = "redis"\nat = "1 s"\nlasts = "5 s"\n'
+            '[[outage]]\nservice = "redis"\nat = "2 s"\nlasts = "1 s"\n',
+            "outage[1]: overlaps outage[0], with which redis is away already",
+        ),
         ("[shared.board]\n", "shared.board: is declared, but no agent's work updates it"),
         ("[shared.board]\nattempts = 0\n", "shared.board.attempts: should be at least 1"),
     ],

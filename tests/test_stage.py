@@ -1,0 +1,37 @@
+"""How a level ends when something around it does not work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.child import Children
+from harness.observation.machine import this_machine
+from harness.observation.manifest import Manifest
+from harness.provisions import Provisions
+from harness.scenario.scenario import Load, Scenario, State, Workflow
+from harness.stage import Stage
+
+
+def test_a_level_that_could_not_be_audited_is_not_whole(tmp_path: Path) -> None:
+    """Nobody knows whether both stores hold the same: that is no pass, and the rest of the run is kept."""
+    load = Load(closed=(1,))
+    stage = Stage(
+        scenario=Scenario(
+            name="s", description="d", load=load, workflow=(Workflow(kind="job"),), state=State(store="both")
+        ),
+        folder=tmp_path,
+        level=load.levels[0],
+        index=0,
+        run_dir=tmp_path,
+        manifest=Manifest(
+            run_id="20260101-000000-s-0000", scenario="s", target="embedded", seed=1, started_at="", command="",
+            levels=("1",), machine=this_machine(), t0=0.0,
+        ),
+        children=Children("r", tmp_path),
+        provisions=Provisions(base="harness_test"),  # neither server is there any more
+        socket=tmp_path / "s",
+    )  # fmt: skip
+    end = stage._audited(stage._end("complete"))
+    assert end.status == "harness_failed"
+    assert "could not be compared" in end.message
+    assert not (tmp_path / "audit.jsonl").exists()
