@@ -39,6 +39,8 @@ class Options:
         ):
             if value is not None:
                 words += [name, f"{value:g}{unit}" if isinstance(value, float) else str(value)]
+        for name, url in (("--redis-url", self.redis_url), ("--postgres-url", self.postgres_url)):
+            words += [name, "URL"] if url else []  # it may hold a password
         return [*words, *(["--allow-remote"] if self.allow_remote else [])]
 
 
@@ -90,6 +92,9 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
                  for each in (state_mistakes(scenario) if options.state else ())]  # fmt: skip
     if options.state and scenario.target == "http":
         mistakes.append(f"--state {options.state}: a black box keeps its own state; leave it out")
+    for name, url in (("--redis-url", options.redis_url), ("--postgres-url", options.postgres_url)):
+        if url is not None and not url.strip():
+            mistakes.append(f"{name}: is empty; give the server's URL, or leave the option out to have one started")
     if mistakes:
         raise UsageError(mistakes)
     limits_path = _find_limits(path, scenario.name, options.baselines)

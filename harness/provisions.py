@@ -19,7 +19,7 @@ from harness.observation.observation import AuditResult
 from harness.observation.witness import WitnessConfig, WitnessFailed, WitnessReady
 from harness.scenario.scenario import Scenario
 from harness.scenario.state_checks import services_of, works_of
-from harness.service.service import Pausable, Running, provide, settings_from
+from harness.service.service import Mortal, Pausable, Running, provide, settings_from
 from harness.target.target import Services
 
 WITNESS_READY_S = 20.0
@@ -44,6 +44,15 @@ class Provisions:
     def urls(self) -> dict[str, str]:
         """Service -> URL, with credentials."""
         return {name: running.url for name, running in self.running.items()}
+
+    def died(self) -> str | None:
+        """Why the run cannot go on: the witness, or a server that we started, ended. None while all live."""
+        if self.witness is not None and (code := self.witness.returncode()) is not None:
+            return self.witness.with_last_words(f"the witness ended (exit {code})")
+        for server in self.running.values():
+            if isinstance(server, Mortal) and (why := server.died()) is not None:
+                return why
+        return None
 
     def services(self, level: int) -> Services:
         """What the target of the level with this number is told: each level has a namespace of its own."""

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from harness.child import Children
-from harness.errors import HarnessError, TargetUnavailable, UsageError
+from harness.errors import HarnessError, ServiceUnavailable, TargetUnavailable, UsageError
 from harness.observation.machine import this_machine
 from harness.observation.manifest import LevelEnd, Manifest
 from harness.plan import Plan
@@ -36,8 +36,8 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
     """Run every level of the plan, each against a fresh target, and return the run's folder.
 
     Whatever happens, what was measured is in the folder and nothing that was started is left. Raises
-    TargetUnavailable when nothing answers at a black box's address, UsageError when a target's host says that there
-    is no such target, HarnessError when the run's folder cannot be written.
+    TargetUnavailable when nothing answers at a black box's address or no server can be had, UsageError when a
+    target's host says that there is no such target, HarnessError when the run's folder cannot be written.
     """
     if plan.scenario.http is not None:
         _check_reachable(plan.scenario.http.submit.url)
@@ -45,7 +45,8 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
     ended: list[LevelEnd] = []
     try:
         with _stages(plan, run_dir, manifest) as (children, provisions, stage_of):
-            manifest = msgspec.structs.replace(manifest, services=provisions.used)
+            has_witness = provisions.witness is not None
+            manifest = msgspec.structs.replace(manifest, services=provisions.used, witness=has_witness)
             for level in plan.levels:
                 if interrupt.asked.is_set():
                     break
@@ -61,10 +62,8 @@ def execute(plan: Plan, listener: Listener, interrupt: Interrupt) -> Path:
         manifest = msgspec.structs.replace(manifest, unremoved=children.unremoved)
         if children.leftovers and all(end.status == "complete" for end in ended):
             ended.append(LevelEnd(level="", status="harness_failed", message=_left(children.leftovers)))
-    except TargetUnavailable as error:  # a service: nothing was started against it
-        ended.append(LevelEnd(level=plan.levels[0].label, status="target_unavailable", message=str(error)))
-    except UsageError:
-        shutil.rmtree(run_dir)  # its host says that there is no such target: nothing was started
+    except (ServiceUnavailable, UsageError):
+        shutil.rmtree(run_dir)  # there is no such server, or no such target: nothing was driven
         raise
     except OSError as error:
         raise HarnessError(f"cannot write into the run's folder {run_dir}: {error.strerror}") from error

@@ -16,7 +16,7 @@ from harness.child import Child, Children
 from harness.errors import HarnessError, TargetUnavailable
 from harness.hosting import Hosting, crash_orders
 from harness.load.control import Done, LoadConfig, LoadFailed, LoadReport, PhaseChanged, Stop
-from harness.observation.health import HealthSampler
+from harness.observation.health import HealthSampler, HealthUnwritten
 from harness.observation.manifest import LevelEnd, LevelStatus, Manifest
 from harness.observation.observation import ResourceSample
 from harness.observation.resources import ResourceSampler, find_process
@@ -95,10 +95,13 @@ class Stage:
             sampler.start()
             ending.callback(sampler.stop)
             ending.callback(outages.end)
-            with self._health():
-                end = self._follow(load, hosting, sampler, outages, listener, interrupt)
-                outages.end()
-                end = self._audited(end)
+            try:
+                with self._health():
+                    end = self._follow(load, hosting, sampler, outages, listener, interrupt)
+                    outages.end()
+                    end = self._audited(end)
+            except HealthUnwritten as error:
+                end = self._end("harness_failed", str(error))
         return self._unwatched(sampler) or end
 
     def _sampler(self, hosting: Hosting | None, load: Child) -> ResourceSampler:
@@ -168,7 +171,7 @@ class Stage:
 
     def _audited(self, end: LevelEnd) -> LevelEnd:
         """After a level that is whole: is Redis what PostgreSQL is? When nobody can tell, it is not whole."""
-        if end.status != "complete" or self.scenario.state.store != "both":
+        if end.status != "complete" or self.scenario.state.store != "both" or self.scenario.target != "embedded":
             return end
         try:
             found = self.provisions.audit(self.index, self.level.label)
@@ -225,9 +228,8 @@ class Stage:
             return self._end("interrupted", "interrupted by the user")
         if (unwatched := self._unwatched(sampler)) is not None:
             return unwatched
-        witness = self.provisions.witness
-        if witness is not None and (code := witness.returncode()) is not None:
-            return self._end("harness_failed", witness.with_last_words(f"the witness ended (exit {code})"))
+        if (why := self.provisions.died()) is not None:
+            return self._end("harness_failed", why)
         try:
             died = hosting.look() if hosting is not None else None
         except (TargetUnavailable, HarnessError) as error:

@@ -77,6 +77,10 @@ class PostgresPulse:
 PULSES: Mapping[str, type[RedisPulse] | type[PostgresPulse]] = {"redis": RedisPulse, "postgres": PostgresPulse}
 
 
+class HealthUnwritten(HarnessError):
+    """The samples could not be put on disk."""
+
+
 class HealthSampler:
     """Samples one level in a thread of its own, from `start` to `stop`, appending to `path`; also as a context."""
 
@@ -100,7 +104,7 @@ class HealthSampler:
     ) -> None:
         self.stop()
         if self.error is not None and error is None:
-            raise HarnessError(f"the health of the services could not be written: {self.error}") from self.error
+            raise HealthUnwritten(f"the health of the services could not be written: {self.error}") from self.error
 
     def start(self) -> None:
         self._thread.start()

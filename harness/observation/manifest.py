@@ -61,6 +61,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     t0: float  # the run's zero on the machine's monotonic clock
     state: str = "memory"  # where the embedded orchestrator kept its state
     services: tuple[ServiceUsed, ...] = ()
+    witness: bool = False  # one ran, so its ledger must be there and whole
     unremoved: tuple[str, ...] = ()  # what was ours and could not be taken away, like documents in a server that died
     finished: bool = False
     ended: tuple[LevelEnd, ...] = ()

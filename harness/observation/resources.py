@@ -128,7 +128,7 @@ class HostAsk:
                 self._socket.connect(self._path)
             self._socket.sendall(b'{"type":"stats"}\n')
             return msgspec.json.decode(self._line(), type=_StatsLine).use
-        except OSError:
+        except (OSError, msgspec.DecodeError):
             self.close()
             return None
 

@@ -63,6 +63,10 @@ def redis_version(url: str, address: Address) -> str:
         if "Authentication required" in str(error):
             raise ServiceUnavailable(f"the Redis at {address} wants a password") from None
         raise _NotYet(f"{address} does not speak the Redis protocol ({scrubbed(str(error), url)})") from None
+    except redis.exceptions.ResponseError as error:
+        if "DB index" in str(error):
+            raise ServiceUnavailable(f"the Redis at {address} has no database of that number: {error}") from None
+        raise ServiceUnavailable(f"what answers at {address} is not Redis: {scrubbed(str(error), url)}") from None
     except (redis.exceptions.RedisError, ValueError) as error:
         raise ServiceUnavailable(f"what answers at {address} is not Redis: {scrubbed(str(error), url)}") from None
     finally:

@@ -45,7 +45,7 @@ class _Given:
         version = version_of(self.service, url, address)
         namespace = self._settings.namespace
         children.register_removal(
-            f"the namespace {namespace!r} in the {self.service} at {address}",
+            f"the namespace {namespace!r} (what begins with it) in the {self.service} at {address}",
             f"harness.service.sweep:sweep_{self.service}",
             url=url,
             namespace=namespace,

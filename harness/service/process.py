@@ -28,6 +28,7 @@ UNPRIVILEGED = "nobody"
 PORT_TRIES = 5
 UP_S = 30.0
 END_S = 5.0
+LAST_WORDS_S = 1.0
 _TREE_ROUNDS = 10
 
 
@@ -44,6 +45,13 @@ class ProcessServer(Running):
     def resume(self) -> None:
         """SIGCONT to the whole tree."""
         self._signal_tree(signal.SIGCONT)
+
+    def died(self) -> str | None:
+        """Why nothing can answer any more: it ended while we needed it. None while it lives."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
+                return None
+        return f"the {self.used.service} server that we started (pid {self.pid}) ended; its log is in the run's logs"
 
     def _signal_tree(self, signum: signal.Signals) -> None:
         told: set[int] = set()
@@ -146,6 +154,7 @@ def listening(
         try:
             version = wait_until_up(service, url_of(port), address, UP_S, died=partial(last_words, child))
         except ServiceUnavailable:
+            child.wait(LAST_WORDS_S)  # whoever took the port may have answered before our server could say so
             child.end(grace_s=END_S)
             if left and _port_was_taken(child):
                 continue

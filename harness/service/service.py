@@ -87,6 +87,14 @@ class Pausable(Protocol):
         """Go on."""
 
 
+@runtime_checkable
+class Mortal(Protocol):
+    """Optional power of a running server, one of our own: telling that it is gone."""
+
+    def died(self) -> str | None:
+        """Why nothing can answer any more; None while it lives."""
+
+
 class ServiceProvider(Protocol):
     """One way to a server of one service. Built with `ServiceSettings`."""
 
@@ -129,7 +137,8 @@ def provide(service: str, settings: ServiceSettings, children: Children) -> Iter
                     running = stack.enter_context(one.start(children))
                 except ServiceUnavailable as error:
                     if name == "url":
-                        raise
+                        given = f"{URL_OPTIONS[service]} or {URL_VARIABLES[service]}"
+                        raise ServiceUnavailable(f"the {TITLES[service]} that was given ({given}): {error}") from None
                     reason = str(error)
                 else:
                     used = msgspec.structs.replace(running.used, passed_over=tuple(passed_over))

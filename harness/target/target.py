@@ -47,9 +47,9 @@ class Services:
     URLs hold credentials: they go from process to process on standard input and into no file.
     """
 
-    llm_url: str | None = None
-    redis_url: str | None = None
-    postgres_url: str | None = None
+    llm_url: str | None = field(default=None, repr=False)
+    redis_url: str | None = field(default=None, repr=False)
+    postgres_url: str | None = field(default=None, repr=False)
     namespace: str = "harness"  # the run's own: a prefix of Redis keys, a PostgreSQL schema
     witness: str | None = None  # the socket of the witness, which does the agents' effects
 

@@ -87,7 +87,8 @@ def _word(checks: Sequence[Check]) -> Word:
 def _sentences(word: Word, checks: Sequence[Check]) -> Iterator[str]:
     if word == "pass":
         held = sum(check.kind == "limit" for check in checks)
-        yield f"all {held} limits held"
+        promised = sum(check.kind == "invariant" for check in checks)
+        yield f"all {held} limits held, and {promised} invariants"
         narrow = [check.name for check in checks if check.by_value]
         if narrow:
             yield (

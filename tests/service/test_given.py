@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -20,7 +21,7 @@ from harness.child import Children
 from harness.errors import ServiceUnavailable, UsageError
 from harness.service import asking
 from harness.service.address import free_port
-from harness.service.service import Pausable, ServiceSettings, provide
+from harness.service.service import TITLES, Pausable, ServiceSettings, provide
 
 PATIENCE_S = 20.0
 SECRET = "not-to-be-told"
@@ -107,7 +108,8 @@ def test_nothing_there(service: str, children: Children) -> None:
     port = free_port()
     scheme = "redis" if service == "redis" else "postgresql"
     words = refusal_of(service, f"{scheme}://user:{SECRET}@127.0.0.1:{port}/0", children)
-    assert words == f"nothing answers at 127.0.0.1:{port}: Connection refused"
+    assert words.endswith(f"): nothing answers at 127.0.0.1:{port}: Connection refused")
+    assert words.startswith(f"the {TITLES[service]} that was given (--{service}-url or ")
 
 
 @pytest.mark.parametrize(
@@ -335,5 +337,18 @@ def test_a_namespace_that_cannot_be_removed_is_reported(tmp_path: Path) -> None:
             pass
         address = running.used.address
         assert children.unremoved == (
-            f"the namespace 'harness_gone' in the redis at {address} could not be removed: ConnectionError",
+            f"the namespace 'harness_gone' (what begins with it) in the redis at {address} "
+            "could not be removed: ConnectionError",
         )
+
+
+def test_a_database_that_is_not_there_is_no_other_kind_of_server(tmp_path: Path, redis_url: str) -> None:
+    """The number is what is wrong."""
+    url = urlsplit(redis_url)._replace(path="/7777").geturl()
+    settings = ServiceSettings(urls={"redis": url}, order=("url",))
+    with (
+        Children("test-number", tmp_path / "logs") as children,
+        pytest.raises(ServiceUnavailable, match="has no database of that number"),
+        provide("redis", settings, children),
+    ):
+        pass

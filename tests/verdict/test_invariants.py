@@ -50,7 +50,7 @@ def judged(run: RunBuilder) -> JudgedRun:
 def test_a_run_whose_promises_all_hold_passes(durable: RunBuilder) -> None:
     """Each of them is named, with how much was looked at."""
     verdict = judged(durable).verdict
-    assert (verdict.word, verdict.sentences) == ("pass", ("all 1 limits held",))
+    assert (verdict.word, verdict.sentences) == ("pass", ("all 1 limits held, and 8 invariants",))
     counted = {
         check.metric: check.measured.n for check in verdict.checks if check.kind == "invariant" and check.measured
     }

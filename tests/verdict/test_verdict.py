@@ -33,7 +33,7 @@ def test_a_sound_run_within_its_limits_passes(run: RunBuilder) -> None:
     run.sound()
     verdict = verdict_of(run)
     assert (verdict.word, verdict.exit_code, verdict.failed) == ("pass", 0, ())
-    assert verdict.sentences == ("all 3 limits held",)
+    assert verdict.sentences == ("all 3 limits held, and 3 invariants",)
 
 
 def test_a_broken_limit_fails_by_its_name(run: RunBuilder) -> None:
