@@ -23,7 +23,7 @@ import msgspec
 from harness.child import Children
 from harness.errors import HarnessError, ServiceUnavailable, TargetUnavailable, UsageError
 from harness.observation.machine import this_machine
-from harness.observation.manifest import LevelEnd, Manifest
+from harness.observation.manifest import LevelEnd, Manifest, sizes_of
 from harness.plan import Plan
 from harness.provisions import Provisions, provisioned
 from harness.scenario.scenario import Level
@@ -108,7 +108,8 @@ def _stages(
 def _finish(manifest: Manifest, ended: Sequence[LevelEnd], run_dir: Path) -> None:
     """The manifest's last words. On a full disk the run stays marked as unfinished, which it then is."""
     try:
-        msgspec.structs.replace(manifest, ended=tuple(ended), finished=True).write(run_dir)
+        last = msgspec.structs.replace(manifest, ended=tuple(ended), sizes=sizes_of(run_dir), finished=True)
+        last.write(run_dir)
     except OSError as error:
         raise HarnessError(f"cannot write the end of {run_dir}: {error.strerror}; make room and run again") from error
 

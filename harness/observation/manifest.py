@@ -62,6 +62,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "memory"  # where the embedded orchestrator kept its state
     services: tuple[ServiceUsed, ...] = ()
     witness: bool = False  # one ran, so its ledger must be there and whole
+    sizes: dict[str, int] = {}  # of the files of lines when the run ended, in bytes: what is shorter now was cut
     unremoved: tuple[str, ...] = ()  # what was ours and could not be taken away, like documents in a server that died
     finished: bool = False
     ended: tuple[LevelEnd, ...] = ()
@@ -69,6 +70,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def write(self, run_dir: Path) -> None:
         """Write the run's manifest, or replace it."""
         replace_json(run_dir / FILE, self)
+
+
+def sizes_of(run_dir: Path) -> dict[str, int]:
+    """File -> bytes, of everything that was measured."""
+    return {path.name: path.stat().st_size for path in sorted(run_dir.glob("*.jsonl"))}
 
 
 def read_manifest(run_dir: Path) -> Manifest:

@@ -16,7 +16,7 @@ from harness.scenario.scenario import Crash, Outage
 from harness.statistics.metrics import Metric
 from harness.statistics.tally import CENSORED, UNKNOWN, Rows, flagged, outcome
 
-UNDECLARED_S = 2.0  # without an answer: two of the health sampler's time limits
+UNDECLARED_S = 2.5  # from answer to answer: two of the health sampler's time limits, and its pauses
 OUTAGE_SEEN_SHARE = 0.5  # of an outage's length: a response that long, or none, shows that it took place
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.observation.health import ANSWER_S
 from harness.observation.journal import Damage, read_lines
 from harness.observation.observation import HealthSample
 from harness.statistics.metrics import PERCENTILES, Metric
@@ -43,7 +45,7 @@ def service_metrics(found: Sequence[HealthSample]) -> dict[str, dict[str, Metric
 
 
 def _metrics(found: Sequence[HealthSample]) -> dict[str, Metric]:
-    times = samples([sample.response_s for sample in found if sample.response_s is not None])
+    times = samples([math.inf if sample.response_s is None else sample.response_s for sample in found])
     # Neighbouring samples are slow together, so bounds that assume independent ones would claim too much.
     return {
         **{f"response_{name}": _quantile(times, share) for name, share in PERCENTILES.items()},
@@ -53,7 +55,9 @@ def _metrics(found: Sequence[HealthSample]) -> dict[str, Metric]:
 
 
 def _quantile(times: Floats, share: float) -> Metric:
-    return Metric(value=quantile(times, share), n=len(times)) if len(times) else Metric(value=None)
+    """Silence is longer than any answer: a percentile that falls on it is at least as long as we waited."""
+    time_s = quantile(times, share)
+    return Metric(value=min(time_s, ANSWER_S), n=len(times), at_least=time_s == math.inf)
 
 
 def _share_down(found: Sequence[HealthSample]) -> float:
@@ -84,13 +88,15 @@ def _series(found: Sequence[HealthSample]) -> ServiceSeries:
 
 
 def _longest_outage(found: Sequence[HealthSample]) -> Metric:
-    """From the first unanswered sample to the next answered one; one that lasts to the end was at least that long."""
-    longest, since, is_open = 0.0, None, False
+    """From the last answer before a silence to the first after it; one that lasts to the end was at least that long."""
+    longest, is_open = 0.0, False
+    answered_at = found[0].at  # before the first answer nothing is known
+    silent = False
     for sample in found:
-        if sample.response_s is None:
-            since = sample.at if since is None else since
-        if since is not None and sample.at - since >= longest:
-            longest, is_open = sample.at - since, sample.response_s is None
+        ended_at = sample.at + (sample.response_s or 0.0)
+        silent = silent or sample.response_s is None
+        if silent and ended_at - answered_at >= longest:
+            longest, is_open = ended_at - answered_at, sample.response_s is None
         if sample.response_s is not None:
-            since = None
+            answered_at, silent = ended_at, False
     return Metric(value=longest, n=len(found), at_least=is_open)

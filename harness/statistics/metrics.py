@@ -127,9 +127,9 @@ AGENT_METRICS: Mapping[str, MetricType] = {
 
 
 SERVICE_METRICS: Mapping[str, MetricType] = {
-    "response_p50": MetricType("duration", "less", "50% of the samples that were answered took no longer"),
-    "response_p95": MetricType("duration", "less", "95% of the samples that were answered took no longer"),
-    "response_p99": MetricType("duration", "less", "99% of the samples that were answered took no longer"),
+    "response_p50": MetricType("duration", "less", "50% of the samples took no longer"),
+    "response_p95": MetricType("duration", "less", "95% of the samples took no longer"),
+    "response_p99": MetricType("duration", "less", "99% of the samples took no longer"),
     "down": MetricType("share", "less", "time from samples without an answer to the next sample / all time"),
     "outage": MetricType("duration", "less", "longest time from a sample without an answer to the next with one"),
 }

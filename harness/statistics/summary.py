@@ -8,7 +8,7 @@ import msgspec
 
 from harness.errors import RunInvalid
 from harness.observation.journal import Damage
-from harness.observation.manifest import read_manifest
+from harness.observation.manifest import Manifest, read_manifest, sizes_of
 from harness.statistics.declared import read_declared
 from harness.statistics.evidence import read_evidence
 from harness.statistics.level import LevelSummary, summarise_level
@@ -29,6 +29,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
     torn: int  # lines cut at the end of a file, as a killed process leaves
     unreadable: int  # other damaged lines of the run's files
+    altered: tuple[str, ...]  # files of lines that are not as the run left them
     levels: tuple[LevelSummary, ...]
 
 
@@ -53,8 +54,19 @@ def summarise(run_dir: Path) -> Summary:
         finished=manifest.finished,
         torn=tally.damage.torn + damage.torn,
         unreadable=tally.damage.unreadable + damage.unreadable,
+        altered=_altered(run_dir, manifest),
         levels=tuple(
             summarise_level(label, run, tally.levels[label], evidence[label], in_flight_max)
             for label in manifest.levels
         ),
+    )
+
+
+def _altered(run_dir: Path, manifest: Manifest) -> tuple[str, ...]:
+    """The files that are shorter or longer than when the run ended, or gone."""
+    now = sizes_of(run_dir)
+    return tuple(
+        f"{name} ({size} bytes, and {now[name]} now)" if name in now else f"{name} ({size} bytes, and gone now)"
+        for name, size in manifest.sizes.items()
+        if now.get(name) != size
     )

@@ -38,8 +38,8 @@ NEEDS_ALL_LINES = ("lost", "effects_missing", "lost_updates")
 """Beside damaged lines a breach of these is not proven: what is missed may be what could not be read."""
 
 
-def invariants(level: LevelSummary, unreadable: int) -> Iterator[Check]:
-    """The checks of a level; `unreadable` lines of the run's files were damaged."""
+def invariants(level: LevelSummary, unreadable: int, altered: tuple[str, ...] = ()) -> Iterator[Check]:
+    """The checks of a level; `unreadable` lines of the run's files were damaged, and files `altered` since."""
     if level.status in ("not_run", "target_unavailable"):
         return
     if level.status == "target_died":
@@ -53,8 +53,9 @@ def invariants(level: LevelSummary, unreadable: int) -> Iterator[Check]:
             yield _invariant(level, metric, f"level {level.level}: {metric} is 0", "held", measured)
             continue
         text = f"level {level.level}: {_told(metric, measured.value)}{_named(level, metric, measured.value)}"
-        if metric in NEEDS_ALL_LINES and unreadable:
-            text += f", as far as {unreadable} damaged lines let us see; run again"
+        if metric in NEEDS_ALL_LINES and (unreadable or altered):
+            what = f"{unreadable} damaged lines let" if unreadable else f"what is left of {', '.join(altered)} lets"
+            text += f", as far as {what} us see; run again"
             yield _invariant(level, metric, text, "unsure", measured)
         else:
             yield _invariant(level, metric, text, "breached", measured)

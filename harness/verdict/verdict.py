@@ -55,7 +55,7 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdic
         checks.append(Check(name="run.limits", kind="validity", result="unsure", sentence=text))
     for level in summary.levels:
         checks += _validity(level)
-        checks += invariants(level, summary.unreadable)
+        checks += invariants(level, summary.unreadable, summary.altered)
         checks += [
             check_limit(limit, level.metric(limit.metric)) for limit in (limits.of(level.level) if limits else ())
         ]
@@ -109,6 +109,9 @@ def _run_checks(summary: Summary, manifest: Manifest) -> Iterator[Check]:
     if manifest.unremoved:
         text = f"something of the run is left where it was: {'; '.join(manifest.unremoved)}; remove it by hand"
         yield Check(name="run.residue", kind="validity", result="unsure", sentence=text)
+    if summary.altered:
+        text = f"not as the run left it: {', '.join(summary.altered)}; what is missing there is not known"
+        yield Check(name="run.files", kind="validity", result="unsure", sentence=text)
     if summary.unreadable:
         text = f"{summary.unreadable} damaged lines in the run's files were left out; run again to be sure"
         yield Check(name="run.journal", kind="validity", result="unsure", sentence=text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from harness.observation.manifest import LevelEnd
+from harness.observation.manifest import LevelEnd, read_manifest, sizes_of
 from harness.observation.observation import Outcome
 from harness.verdict.judge import judge_run
 from harness.verdict.verdict import EXIT_CODES, Verdict
@@ -277,4 +278,24 @@ def test_a_service_that_was_away_unasked_spoils_a_pass(run: RunBuilder) -> None:
     run.health(*[0.001] * 15, *[None] * 5, *[0.001] * 10)
     verdict = verdict_of(run)
     assert verdict.word == "inconclusive"
-    assert any("redis did not answer for 5.0 s" in sentence for sentence in verdict.sentences)
+    assert any("redis did not answer for 6.0 s" in sentence for sentence in verdict.sentences)
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "history.jsonl", "health.jsonl", "journal.jsonl"])
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_file_that_was_cut_or_removed_is_never_a_pass(run: RunBuilder, name: str, is_gone: bool) -> None:
+    """The run wrote down how long its files were when it ended."""
+    run.sound()
+    run.effect("w0", "one")
+    run.health(*[0.001] * 30)
+    run.others.setdefault("history.jsonl", [])
+    run.limits = LIMITS
+    folder = run.write()
+    path = folder / name
+    whole = msgspec.structs.replace(read_manifest(folder), sizes={**sizes_of(folder), name: path.stat().st_size + 1})
+    whole.write(folder)
+    if is_gone and name != "journal.jsonl":
+        path.unlink()
+    verdict = judge_run(folder).verdict
+    assert verdict.exit_code != 0
+    assert any(f"not as the run left it: {name}" in sentence for sentence in verdict.sentences)
