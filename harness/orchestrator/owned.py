@@ -11,7 +11,7 @@ from typing import TypeVar
 from harness.errors import HarnessError
 from harness.orchestrator.crash import CrashPoints
 from harness.store.fallback import FallbackStore
-from harness.store.store import Expired, Operation, StateStore, StoreUnavailable, Versioned, Write, WriteResult
+from harness.store.store import Expired, Operation, StateStore, StoreUnavailable, Versioned, WriteResult, one_by_one
 
 _T = TypeVar("_T")
 
@@ -78,14 +78,7 @@ class Owned:
 
     async def batch(self, operations: Sequence[Operation]) -> list[WriteResult]:
         """One after the other, each as owner."""
-        return [
-            await self.write(
-                each.key, each.value, if_version=each.if_version, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence
-            )
-            if isinstance(each, Write)
-            else await self.merge(each.key, each.fields, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence)
-            for each in operations
-        ]
+        return await one_by_one(self, operations)
 
     async def claim(self, key: str, fence: int = 0) -> Versioned | Expired | None:
         """Make the document this owner's own, and read it. Raises `Replaced` when a newer owner has it."""

@@ -38,10 +38,15 @@ def read_health(path: Path, damage: Damage) -> dict[str, list[HealthSample]]:
 
 def service_metrics(found: Sequence[HealthSample]) -> dict[str, dict[str, Metric]]:
     """By service: its response times, how much of the time it gave none, and the longest such time."""
+    return {service: _metrics(own) for service, own in _by_service(found)}
+
+
+def _by_service(found: Sequence[HealthSample]) -> list[tuple[str, list[HealthSample]]]:
+    """The samples of each service, by its name."""
     by_service: defaultdict[str, list[HealthSample]] = defaultdict(list)
     for sample in found:
         by_service[sample.service].append(sample)
-    return {service: _metrics(by_service[service]) for service in sorted(by_service)}
+    return sorted(by_service.items())
 
 
 def _metrics(found: Sequence[HealthSample]) -> dict[str, Metric]:
@@ -70,10 +75,7 @@ def _share_down(found: Sequence[HealthSample]) -> float:
 
 def service_series(found: Sequence[HealthSample]) -> dict[str, ServiceSeries]:
     """By service: how it answered as the level went on."""
-    by_service: defaultdict[str, list[HealthSample]] = defaultdict(list)
-    for sample in found:
-        by_service[sample.service].append(sample)
-    return {service: _series(by_service[service]) for service in sorted(by_service)}
+    return {service: _series(own) for service, own in _by_service(found)}
 
 
 def _series(found: Sequence[HealthSample]) -> ServiceSeries:

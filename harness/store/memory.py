@@ -13,7 +13,7 @@ from itertools import islice
 
 import msgspec
 
-from harness.store.store import OP_IDS_KEPT, Expired, Operation, Versioned, Write, WriteResult
+from harness.store.store import OP_IDS_KEPT, Expired, Operation, Versioned, WriteResult, one_by_one
 
 TOMBSTONES_KEPT = 10_000
 """Expired documents remembered at least; beyond it the oldest are forgotten, and then read as never having been."""
@@ -116,14 +116,7 @@ class MemoryStore:
 
     async def batch(self, operations: Sequence[Operation]) -> list[WriteResult]:
         """One after the other, in order."""
-        return [
-            await self.write(
-                each.key, each.value, if_version=each.if_version, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence
-            )
-            if isinstance(each, Write)
-            else await self.merge(each.key, each.fields, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence)
-            for each in operations
-        ]
+        return await one_by_one(self, operations)
 
     async def claim(self, key: str, fence: int) -> Versioned | Expired | None:
         """Raise the fencing token and read."""

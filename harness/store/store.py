@@ -113,3 +113,15 @@ class StateStore(Protocol):
 
     async def close(self) -> None:
         """Give back connections. The documents stay."""
+
+
+async def one_by_one(store: StateStore, operations: Sequence[Operation]) -> list[WriteResult]:
+    """A `batch` of a store that has nothing better: each operation by itself, in order."""
+    return [
+        await store.write(
+            each.key, each.value, if_version=each.if_version, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence
+        )
+        if isinstance(each, Write)
+        else await store.merge(each.key, each.fields, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence)
+        for each in operations
+    ]
