@@ -13,7 +13,8 @@ from harness.observation.observation import SCHEMA_VERSION
 
 FILE = "run.json"
 
-LevelStatus = Literal["complete", "target_died", "target_unavailable", "interrupted", "harness_failed"]
+LevelStatus = Literal["complete", "target_died", "target_unavailable", "interrupted", "budget_spent", "harness_failed"]
+"""`budget_spent`: calls to the real models reached the cap on cost that was confirmed, so the level ended early."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +62,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     t0: float  # the run's zero on the machine's monotonic clock
     state: str = "memory"  # where the embedded orchestrator kept its state
     services: tuple[ServiceUsed, ...] = ()
+    llm: str = ""  # what answered calls to models: simulated, live, replay; empty: there was none
     witness: bool = False  # one ran, so its ledger must be there and whole
     sizes: dict[str, int] = {}  # of the files of lines when the run ended, in bytes: what is shorter now was cut
     unremoved: tuple[str, ...] = ()  # what was ours and could not be taken away, like documents in a server that died

@@ -152,6 +152,16 @@ class StateUse(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     requeued: int = 0  # accepted workflows that the queue had lost
 
 
+class LlmUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The target's own view of its calls to models; all but `in_flight` are cumulative over its process's life."""
+
+    in_flight: int = 0
+    calls: int = 0  # attempts that ended, one way or the other
+    sdk_cpu_s: float = 0.0  # thread CPU time inside the SDKs' code
+    ttft_s: float = 0.0  # sum over streamed answers, as the agents saw it
+    streamed: int = 0  # streamed answers behind that sum
+
+
 class HostUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the target's host knows of itself. Loop lags are the ticks since the last sample, in seconds."""
 
@@ -164,6 +174,7 @@ class HostUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     pools: dict[str, PoolUse] = {}
     loop_lags_s: tuple[float, ...] = ()
     state: StateUse | None = None
+    llm: LlmUse | None = None
 
 
 class HealthSample(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -214,3 +225,4 @@ class ResourceSample(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     target: ProcessUse | None = None
     load: ProcessUse | None = None
     host: HostUse | None = None
+    llm: ProcessUse | None = None  # the provider of models: the simulator, a replay, or the relay to the real ones

@@ -157,13 +157,22 @@ class ResourceSampler:
     """Samples one level in a thread of its own, from `start` to `stop`, appending to `path`."""
 
     def __init__(
-        self, path: Path, *, level: str, t0: float, target_pid: int | None, load_pid: int, socket_path: str | None
+        self,
+        path: Path,
+        *,
+        level: str,
+        t0: float,
+        target_pid: int | None,
+        load_pid: int,
+        socket_path: str | None,
+        llm_pid: int | None = None,
     ) -> None:
         self._path = path
         self._level = level
         self._t0 = t0
         self._target = TreeWatch(target_pid) if target_pid is not None else None
         self._load = TreeWatch(load_pid)
+        self._llm = TreeWatch(llm_pid) if llm_pid is not None else None
         self._socket_path = socket_path
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="resources", daemon=True)
@@ -207,6 +216,7 @@ class ResourceSampler:
             target=self._target.sample(now) if self._target else None,
             load=self._load.sample(now),
             host=host.use() if host else None,
+            llm=self._llm.sample(now) if self._llm else None,
         )
         self.latest = sample
         file.write(msgspec.json.encode(sample) + b"\n")
