@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from harness.llm.prices import Price
-from harness.scenario.scenario import Llm
+from harness.scenario.models import Llm
 
 Mode = Literal["simulated", "live", "replay"]
 

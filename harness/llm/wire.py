@@ -16,7 +16,7 @@ import msgspec
 
 from harness.errors import HarnessError
 from harness.llm.canary import Canary
-from harness.scenario.scenario import Api
+from harness.scenario.models import Api
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -41,7 +41,7 @@ Bucket = Literal["requests", "tokens", "input-tokens", "output-tokens"]
 
 
 class Allowance(msgspec.Struct, frozen=True):
-    """One bucket of a quota as the rate-limit headers tell of it: `remaining` of `limit`, full again after `reset_s`."""
+    """One bucket of a quota as headers tell of it: `remaining` of `limit` a minute, full again after `reset_s`."""
 
     limit: float
     remaining: float

@@ -21,7 +21,7 @@ class LlmCall(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults
 
     level: str
     at: float
-    api: str  # scenario.Api
+    api: str  # scenario.models.Api
     model: str
     workflow: str = ""
     agent: str = ""

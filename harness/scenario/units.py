@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
-Kind = Literal["duration", "size", "share", "rate", "count"]
+Kind = Literal["duration", "size", "share", "rate", "count", "cost"]
 
 SCALES: dict[Kind, dict[str, float]] = {
     "duration": {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0},
@@ -25,9 +25,11 @@ SCALES: dict[Kind, dict[str, float]] = {
     "share": {"%": 0.01},
     "rate": {"/s": 1.0, "/min": 1 / 60, "/h": 1 / 3600},
     "count": {"": 1.0},
+    "cost": {"USD": 1.0},
 }  # fmt: skip
 EXAMPLES: dict[Kind, str] = {
     "duration": '"5 s" or "200 ms"', "size": '"512 MiB"', "share": '"80 %"', "rate": '"6/s"', "count": '"50"',
+    "cost": '"0.02 USD"',
 }  # fmt: skip
 _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*\Z")
 
@@ -53,6 +55,8 @@ def render(value: float, kind: Kind) -> str:
         return f"{_three_digits(value / 2**30)} GiB" if value >= 2**30 else f"{_three_digits(value / 2**20)} MiB"
     if kind == "share":
         return f"{value * 100:.4g} %"
+    if kind == "cost":
+        return f"{_three_digits(value)} USD"
     return f"{_three_digits(value)}/s" if kind == "rate" else f"{value:.10g}"
 
 
@@ -80,3 +84,10 @@ class Unit:
         units = "|".join(re.escape(unit) for unit in SCALES[self.kind])
         pattern = rf"^\s*[0-9]+(\.[0-9]+)?\s*({units})\s*$"
         return {"type": "string", "pattern": pattern, "description": f"a {self.kind}, like {EXAMPLES[self.kind]}"}
+
+
+Seconds = Annotated[float, Unit("duration")]
+Bytes = Annotated[int, Unit("size")]
+Share = Annotated[float, Unit("share")]
+PerSecond = Annotated[float, Unit("rate")]
+Dollars = Annotated[float, Unit("cost")]
