@@ -1,11 +1,21 @@
-"""The kinds of values that options of the command line take."""
+"""The kinds of values that options of the command line take, and the options on models that several commands share."""
 
 from __future__ import annotations
 
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.provider import LlmChoice
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -26,3 +36,94 @@ class Unit(click.ParamType[float]):
             return parse(value, self._kind)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class LlmWords:
+    """What the command line says of who answers calls to models, word for word."""
+
+    llm: str
+    spend_max: float | None
+    concurrency: int | None
+    upstream: tuple[str, ...]
+    record: Path | None
+    prices: Path | None
+    confirmed: bool
+
+    def choice(self) -> LlmChoice:
+        """What it means. Raises UsageError with every mistake, click.Abort when spending money is not confirmed."""
+        from harness.llm.config import Caps
+        from harness.provider import LlmChoice
+
+        mode, _, path = self.llm.partition(":")
+        mistakes = list(self._mistakes(mode, path))
+        if mistakes:
+            raise UsageError(mistakes)
+        if mode == "replay":
+            return LlmChoice(mode="replay", replay=Path(path), prices=self.prices)
+        if mode == "simulated":
+            return LlmChoice(prices=self.prices)
+        assert self.spend_max is not None
+        assert self.concurrency is not None
+        if not self.confirmed:
+            click.confirm(f"Up to {self.spend_max:g} USD will be spent at real providers. Go on?", abort=True, err=True)
+        caps = Caps(cost_usd=self.spend_max, concurrency=self.concurrency)
+        upstream = dict(each.split("=", 1) for each in self.upstream)
+        return LlmChoice(mode="live", caps=caps, upstream=upstream, record=self.record, prices=self.prices)
+
+    def _mistakes(self, mode: str, path: str) -> Iterator[str]:
+        if mode not in ("simulated", "live", "replay") or bool(path) != (mode == "replay"):
+            yield f"--llm {self.llm}: say simulated, live or replay:FILE"
+            return
+        if path and not Path(path).is_file():
+            yield f"--llm {self.llm}: there is no such file"
+        live: dict[str, object] = {"--spend-max": self.spend_max, "--llm-concurrency": self.concurrency}
+        if mode == "live":
+            yield from (f"--llm live spends money: give {name} too" for name, given in live.items() if given is None)
+            yield from (f"--llm-upstream {each}: say openai=URL or anthropic=URL, without a path or a password"
+                        for each in self.upstream if not _UPSTREAM.fullmatch(each))  # fmt: skip
+            if not self.confirmed and not sys.stdin.isatty():
+                yield "--llm live spends money, and nobody is there to ask: confirm it with --yes"
+        else:
+            live |= {"--llm-upstream": self.upstream or None, "--llm-record": self.record}
+            yield from (f"{name}: is for --llm live" for name, given in live.items() if given is not None)
+
+
+def llm_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options on models; the command is given them as one `LlmWords` named `llm`."""
+
+    @functools.wraps(command)
+    def with_words(
+        *,
+        llm: str,
+        spend_max: float | None,
+        llm_concurrency: int | None,
+        llm_upstream: tuple[str, ...],
+        llm_record: Path | None,
+        prices: Path | None,
+        yes: bool,
+        **rest: Any,
+    ) -> None:
+        words = LlmWords(llm, spend_max, llm_concurrency, llm_upstream, llm_record, prices, yes)
+        command(llm=words, **rest)
+
+    for option in reversed(_LLM_OPTIONS):
+        with_words = option(with_words)
+    return with_words
+
+
+_UPSTREAM = re.compile(r"(openai|anthropic)=https?://[^/@\s?#]+/?")
+_NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+_LLM_OPTIONS = (
+    click.option(
+        "--llm", default="simulated", show_default=True, metavar="WHO", help="simulated, live, or replay:FILE answers."
+    ),
+    click.option("--spend-max", type=Unit("cost"), metavar="COST", help='Live: the most that may be spent, "2 USD".'),
+    click.option("--llm-concurrency", type=click.IntRange(1, 1000), help="Live: calls at the providers at once."),
+    click.option("--llm-upstream", multiple=True, metavar="PROVIDER=URL",
+                 help="Live: ask this host instead of api.openai.com or api.anthropic.com."),
+    click.option("--llm-record", type=_NEW_FILE, metavar="FILE", help="Live: record every call, without secrets."),
+    click.option("--prices", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+                 help="Prices of models (TOML), before those of genai-prices."),
+    click.option("--yes", is_flag=True, help="Live: do not ask whether to spend."),
+)  # fmt: skip

@@ -9,8 +9,9 @@ from typing import NoReturn
 
 import click
 
-from harness.commands import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, commands, forget_stdout
+from harness.commands import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, commands
 from harness.errors import HarnessError, RunInvalid, TargetUnavailable, UsageError
+from harness.terminal import forget_stdout
 
 
 def main() -> NoReturn:

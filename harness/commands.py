@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness import __version__
-from harness.arguments import EXISTING_FOLDER, FOLDER, STORES, Unit
+from harness.arguments import EXISTING_FOLDER, FOLDER, STORES, LlmWords, Unit, llm_options
 from harness.errors import UsageError
+from harness.llm_command import llm as llm_command
+from harness.terminal import forget_stdout, progress_console, shown, signals
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.plan import Options, Plan
-    from harness.stage import Interrupt
     from harness.verdict.judge import JudgedRun
 
 EXIT_USAGE = 2
@@ -56,6 +53,7 @@ def commands() -> None:
 @click.option("--measure", type=Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
 @click.option("--baselines", type=EXISTING_FOLDER, help=BASELINES_HELP)
 @click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
+@llm_options
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
@@ -71,6 +69,7 @@ def run(
     measure: float | None,
     baselines: Path | None,
     reports: Path,
+    llm: LlmWords,
     allow_remote: bool,
     as_json: bool,
     quiet: bool,
@@ -87,6 +86,7 @@ def run(
         state=state,
         redis_url=redis_url,
         postgres_url=postgres_url,
+        llm=llm.choice(),
         allow_remote=allow_remote,
         baselines=baselines,
         reports=reports,
@@ -106,7 +106,7 @@ def _prepare_all(names: Sequence[str], options: Options) -> list[Plan]:
     mistakes: list[str] = []
     for path in scenario_files(names, SCENARIOS):
         try:
-            plans.append(prepare(path, options, command=shlex.join(["harness", "run", _shown(path), *options.words()])))
+            plans.append(prepare(path, options, command=shlex.join(["harness", "run", shown(path), *options.words()])))
         except UsageError as error:
             mistakes.extend(error.mistakes)
     if mistakes:
@@ -121,17 +121,17 @@ def _run_one(plan: Plan, *, as_json: bool, quiet: bool) -> int:
     from harness.stage import Interrupt
     from harness.verdict.judge import judge_run
 
-    errors = _progress_console(quiet=quiet)
+    errors = progress_console(quiet=quiet)
     errors.print(f"{plan.scenario.name} · seed {plan.scenario.seed}", highlight=False)
     interrupt = Interrupt()
-    with _signals(interrupt, errors), LiveProgress(errors) as progress:
+    with signals(interrupt, errors), LiveProgress(errors) as progress:
         run_dir = execute(plan, progress, interrupt)
     judged = judge_run(run_dir)
     _write_reports(judged, run_dir)
     try:
         _report(judged, "json" if as_json else "console", sys.stdout)
         if not as_json:
-            click.echo(f"\nreports: {_shown(run_dir)}")
+            click.echo(f"\nreports: {shown(run_dir)}")
         sys.stdout.flush()
     except BrokenPipeError:  # the verdict stands, whoever reads it
         forget_stdout()
@@ -148,33 +148,10 @@ def _write_reports(judged: JudgedRun, run_dir: Path) -> None:
             _report(judged, "markdown", out)
 
 
-def forget_stdout() -> None:
-    """Nobody reads it: what is still buffered must not raise again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
 def _report(judged: JudgedRun, name: str, out: Any) -> None:
     from harness.report import reporter
 
     reporter(name).write(judged, out)
-
-
-@contextlib.contextmanager
-def _signals(interrupt: Interrupt, console: Console) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) ends the run in order; a second one ends it at once."""
-
-    def asked(signum: int, frame: object) -> None:
-        if interrupt.asked.is_set():
-            raise KeyboardInterrupt
-        interrupt.asked.set()
-        console.print("interrupted: ending in order, nothing is lost; once more to stop at once", soft_wrap=True)
-
-    before = {signum: signal.signal(signum, asked) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for signum, action in before.items():
-            signal.signal(signum, action)
 
 
 @commands.command()
@@ -225,8 +202,8 @@ def check(scenario: tuple[str, ...], baselines: Path | None, allow_remote: bool)
     from harness.plan import Options
 
     for plan in _prepare_all(scenario, Options(allow_remote=allow_remote, baselines=baselines)):
-        limits = f"limits {_shown(plan.limits_path)}" if plan.limits_path else "no limits, so a run is inconclusive"
-        click.echo(f"{_shown(plan.scenario_path)}: ok, {limits}")
+        limits = f"limits {shown(plan.limits_path)}" if plan.limits_path else "no limits, so a run is inconclusive"
+        click.echo(f"{shown(plan.scenario_path)}: ok, {limits}")
 
 
 @commands.command()
@@ -250,7 +227,7 @@ def serve(scenario: str, levels: tuple[str, ...], reports: Path, allow_remote: b
 
     [plan] = _prepare_all([scenario], Options(levels=levels, reports=reports, allow_remote=allow_remote))
     interrupt = Interrupt()
-    with _signals(interrupt, _progress_console()), serving(plan) as line:
+    with signals(interrupt, progress_console()), serving(plan) as line:
         click.echo(line)
         interrupt.asked.wait()
 
@@ -264,22 +241,9 @@ def services() -> None:
         click.echo(line)
 
 
-def _shown(path: Path) -> str:
-    """The path as a person here would write it."""
-    with contextlib.suppress(ValueError):
-        return str(path.resolve().relative_to(Path.cwd()))
-    return str(path)
-
-
 def _worst(codes: Sequence[int]) -> int:
     """4 > 1 > 3 > 0; an interruption is above all."""
     return max(codes, key=(0, 3, 1, 2, 4, EXIT_INTERRUPTED).index)
 
 
-def _progress_console(*, quiet: bool = False) -> Console:
-    """Standard error, for progress, which must not end a run when nobody can read it."""
-    from rich.console import Console
-
-    from harness.report.live import Forgiving
-
-    return Console(file=cast("IO[str]", Forgiving(sys.stderr)), quiet=quiet)
+commands.add_command(llm_command)

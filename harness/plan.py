@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.provider import LlmChoice
 from harness.scenario.scenario import Level, Scenario, State
 from harness.target import TARGETS
 
@@ -23,6 +24,7 @@ class Options:
     state: str | None = None
     redis_url: str | None = field(default=None, repr=False)
     postgres_url: str | None = field(default=None, repr=False)
+    llm: LlmChoice = field(default_factory=LlmChoice)
     allow_remote: bool = False
     baselines: Path | None = None  # beside the scenario's folder, or in the current one
     reports: Path = Path("reports")
@@ -41,7 +43,7 @@ class Options:
                 words += [name, f"{value:g}{unit}" if isinstance(value, float) else str(value)]
         for name, url in (("--redis-url", self.redis_url), ("--postgres-url", self.postgres_url)):
             words += [name, "URL"] if url else []  # it may hold a password
-        return [*words, *(["--allow-remote"] if self.allow_remote else [])]
+        return [*words, *self.llm.words(), *(["--allow-remote"] if self.allow_remote else [])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class Plan:
     command: str
     redis_url: str | None = field(default=None, repr=False)  # of a server to use, instead of finding or starting one
     postgres_url: str | None = field(default=None, repr=False)
+    llm: LlmChoice = field(default_factory=LlmChoice)
 
 
 def scenario_files(names: Sequence[str], folder: Path) -> list[Path]:
@@ -92,6 +95,7 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
                  for each in (state_mistakes(scenario) if options.state else ())]  # fmt: skip
     if options.state and scenario.target == "http":
         mistakes.append(f"--state {options.state}: a black box keeps its own state; leave it out")
+    mistakes += _llm_mistakes(scenario, options.llm)
     for name, url in (("--redis-url", options.redis_url), ("--postgres-url", options.postgres_url)):
         if url is not None and not url.strip():
             mistakes.append(f"{name}: is empty; give the server's URL, or leave the option out to have one started")
@@ -115,7 +119,21 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
         command=command,
         redis_url=options.redis_url,
         postgres_url=options.postgres_url,
+        llm=options.llm,
     )
+
+
+def _llm_mistakes(scenario: Scenario, llm: LlmChoice) -> list[str]:
+    """What the command line says of models and the scenario cannot follow."""
+    from harness.scenario.llm_checks import needs_llm
+
+    if llm.mode == "simulated":
+        return []
+    if not needs_llm(scenario):
+        return [f"--llm {llm.mode}: {scenario.name} asks no model; leave it out"]
+    declared = scenario.llm
+    only = [f"llm.{key}" for key in ("quota", "fault") if declared is not None and getattr(declared, key)]
+    return [f"--llm {llm.mode}: {scenario.name} declares {key}, which only the simulator can play" for key in only]
 
 
 def _find_limits(scenario_path: Path, name: str, baselines: Path | None) -> Path | None:

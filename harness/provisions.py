@@ -13,10 +13,13 @@ import msgspec
 
 from harness.child import Child, Children, expect_line
 from harness.errors import HarnessError, UsageError
+from harness.llm.prices import Price
 from harness.observation.ledger import FILE
 from harness.observation.manifest import Manifest, ServiceUsed
 from harness.observation.observation import AuditResult
 from harness.observation.witness import WitnessConfig, WitnessFailed, WitnessReady
+from harness.provider import LlmChoice, prices_for
+from harness.scenario.llm_checks import needs_llm
 from harness.scenario.scenario import Scenario
 from harness.scenario.state_checks import services_of, works_of
 from harness.service.service import Mortal, Pausable, Running, provide, settings_from
@@ -34,6 +37,7 @@ class Provisions:
     running: Mapping[str, Running] = field(default_factory=dict)
     witness: Child | None = None
     witness_socket: Path | None = None
+    prices: Mapping[str, Price] = field(default_factory=dict)  # of calls to models, by model
 
     @property
     def used(self) -> tuple[ServiceUsed, ...]:
@@ -93,6 +97,7 @@ def provisioned(
     sockets: Path,
     redis_url: str | None,
     postgres_url: str | None,
+    llm: LlmChoice,
 ) -> Iterator[Provisions]:
     """Start what the scenario needs; all of it is ended on leaving. Raises ServiceUnavailable, HarnessError."""
     base = namespace_of(manifest.run_id)
@@ -105,7 +110,8 @@ def provisioned(
             socket = sockets / "witness.sock"
             witness = _start_witness(children, manifest, socket, run_dir)
             stack.callback(witness.end, grace_s=5.0)
-        yield Provisions(base=base, running=running, witness=witness, witness_socket=socket)
+        prices = prices_for(scenario.llm, llm) if needs_llm(scenario) else {}
+        yield Provisions(base=base, running=running, witness=witness, witness_socket=socket, prices=prices)
 
 
 def _check_pausable(scenario: Scenario, running: Mapping[str, Running]) -> None:

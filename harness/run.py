@@ -12,7 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from harness.observation.machine import this_machine
 from harness.observation.manifest import LevelEnd, Manifest, sizes_of
 from harness.plan import Plan
 from harness.provisions import Provisions, provisioned
+from harness.scenario.llm_checks import needs_llm
 from harness.scenario.scenario import Level
 from harness.stage import Interrupt, Listener, Stage
 
@@ -87,6 +88,7 @@ def _stages(
             sockets=sockets,
             redis_url=plan.redis_url,
             postgres_url=plan.postgres_url,
+            llm=plan.llm,
         ) as provisions:
             yield (
                 children,
@@ -100,6 +102,7 @@ def _stages(
                     manifest=manifest,
                     children=children,
                     provisions=provisions,
+                    llm=plan.llm,
                     socket=sockets / f"{plan.levels.index(level)}.sock",
                 ),
             )
@@ -152,6 +155,7 @@ def _open_run(plan: Plan) -> tuple[Path, Manifest]:
             machine=this_machine(),
             t0=time.monotonic(),
             state=plan.scenario.state.store,
+            llm=plan.llm.mode if needs_llm(plan.scenario) else "",
         )
         manifest.write(run_dir)
     except OSError as error:
@@ -174,16 +178,17 @@ def serving(plan: Plan) -> Iterator[str]:
     plan = replace(plan, scenario=replace(plan.scenario, crash=None))
     run_dir, manifest = _open_run(plan)
     try:
-        with _stages(plan, run_dir, manifest) as (_, _, stage_of):
+        with _stages(plan, run_dir, manifest) as (_, _, stage_of), ExitStack() as ending:
             stage = stage_of(plan.levels[0])
-            hosting = stage.host_target()
+            models = ending.enter_context(stage.models())
+            hosting = stage.host_target(models)
+            if hosting is not None:
+                ending.callback(hosting.end)
+            if models is not None:
+                models.measure_began(time.monotonic() - manifest.t0)  # nobody says when it does
             served = run_dir / "serve.json"
             served.write_bytes(msgspec.json.encode(stage.load_config()))
             locustfile = Path(__file__).parent / "load" / "locustfile.py"
-            try:
-                yield f"HARNESS_SERVE={shlex.quote(str(served))} locust -f {shlex.quote(str(locustfile))}"
-            finally:
-                if hosting is not None:
-                    hosting.end()
+            yield f"HARNESS_SERVE={shlex.quote(str(served))} locust -f {shlex.quote(str(locustfile))}"
     finally:
         msgspec.structs.replace(manifest, finished=True).write(run_dir)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,16 +17,19 @@ from harness.child import Child, Children
 from harness.errors import HarnessError, TargetUnavailable
 from harness.hosting import Hosting, crash_orders
 from harness.load.control import Done, LoadConfig, LoadFailed, LoadReport, PhaseChanged, Stop
+from harness.observation import llm
 from harness.observation.health import HealthSampler, HealthUnwritten
 from harness.observation.manifest import LevelEnd, LevelStatus, Manifest
 from harness.observation.observation import ResourceSample
 from harness.observation.resources import ResourceSampler, find_process
 from harness.orchestrator.crash import CrashOrder
 from harness.outages import Outages
+from harness.provider import LlmChoice, Provider, provider, provider_config
 from harness.provisions import Provisions
+from harness.scenario.llm_checks import needs_llm
 from harness.scenario.scenario import Level, Scenario
 from harness.target import PYTHON_TARGET, TARGETS
-from harness.target.target import HostConfig
+from harness.target.target import HostConfig, Services
 
 LOAD_OVERTIME_S = 30.0  # past its last possible moment; then the load process is stuck
 
@@ -63,6 +67,22 @@ def watched_pid(scenario: Scenario) -> int | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Cast:
+    """What works beside the load process while a level runs, and may be why it ends."""
+
+    hosting: Hosting | None
+    provider: Provider | None
+    sampler: ResourceSampler
+    outages: Outages
+
+    def measure_began(self, at: float) -> None:
+        """What was declared to happen is timed from here (s from t0)."""
+        self.outages.begin(at)
+        if self.provider is not None:
+            self.provider.measure_began(at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One level: a fresh target, a load process, samplers; and how it ended."""
 
@@ -74,6 +94,7 @@ class Stage:
     manifest: Manifest
     children: Children
     provisions: Provisions
+    llm: LlmChoice
     socket: Path
 
     @property
@@ -83,29 +104,31 @@ class Stage:
     def run(self, listener: Listener, interrupt: Interrupt) -> LevelEnd:
         """Drive the level to its end; every process of it is ended when this returns."""
         with ExitStack() as ending:
-            hosting = self.host_target()
+            models = ending.enter_context(self.models())
+            hosting = self.host_target(models)
             if hosting:
                 ending.callback(hosting.end)
             listener.level_started(self.level.label, self.index, len(self.manifest.levels))
             first_line = msgspec.json.encode(self.load_config())
             load = self.children.start(f"load-{self._name}", "harness.load.worker", first_line=first_line)
             ending.callback(load.end, grace_s=5.0)
-            sampler = self._sampler(hosting, load)
+            sampler = self._sampler(hosting, load, models)
             outages = Outages(self.scenario.outage, self.provisions.running, t0=self.manifest.t0)
             sampler.start()
             ending.callback(sampler.stop)
             ending.callback(outages.end)
+            cast = _Cast(hosting=hosting, provider=models, sampler=sampler, outages=outages)
             try:
                 with self._health():
-                    end = self._follow(load, hosting, sampler, outages, listener, interrupt)
+                    end = self._follow(load, cast, listener, interrupt)
                     outages.end()
                     end = self._audited(end)
             except HealthUnwritten as error:
                 end = self._end("harness_failed", str(error))
         return self._unwatched(sampler) or end
 
-    def _sampler(self, hosting: Hosting | None, load: Child) -> ResourceSampler:
-        """Of the target's process, whichever it is, and of the load's."""
+    def _sampler(self, hosting: Hosting | None, load: Child, models: Provider | None) -> ResourceSampler:
+        """Of the target's process, whichever it is, of the load's, and of the one that answers calls to models."""
         sampler = ResourceSampler(
             self.run_dir / "resources.jsonl",
             level=self.level.label,
@@ -113,25 +136,45 @@ class Stage:
             target_pid=hosting.host.pid if hosting else watched_pid(self.scenario),
             load_pid=load.pid,
             socket_path=str(self.socket) if hosting else None,
+            llm_pid=models.pid if models else None,
         )
         if hosting:
             hosting.on_started = sampler.follow
         return sampler
 
-    def host_target(self) -> Hosting | None:
+    @contextmanager
+    def models(self) -> Iterator[Provider | None]:
+        """What answers calls to models, serving until the context is left; None when the scenario makes none."""
+        if not needs_llm(self.scenario):
+            yield None
+            return
+        config = provider_config(
+            self.scenario,
+            self.llm,
+            self.provisions.prices,
+            run_id=self.manifest.run_id,
+            level=self.level.label,
+            t0=self.manifest.t0,
+            log=self.run_dir / llm.FILE,
+        )
+        with provider(self.children, config, f"llm-{self._name}") as serving:
+            yield serving
+
+    def host_target(self, models: Provider | None) -> Hosting | None:
         """The target's host, serving; None for a black box, which needs no host."""
         if self.scenario.target == "http":
             return None
+        services = replace(self.provisions.services(self.index), llm_url=models.url if models else None)
         return Hosting(
             self.children,
             f"target-{self._name}",
             level=self.level.label,
             run_dir=self.run_dir,
             orders=crash_orders(self.scenario.crash),
-            config=self._host_config,
+            config=lambda crash: self._host_config(services, crash),
         )
 
-    def _host_config(self, crash: CrashOrder | None) -> HostConfig:
+    def _host_config(self, services: Services, crash: CrashOrder | None) -> HostConfig:
         """How to serve the scenario's target in one process, which is to suffer `crash`."""
         if self.scenario.target == "embedded":
             from harness.orchestrator.options import Placement, embedded_options
@@ -147,7 +190,7 @@ class Stage:
             socket=str(self.socket),
             target=target,
             options=options,
-            services=self.provisions.services(self.index),
+            services=services,
             import_from=str(self.folder),
         )
 
@@ -184,9 +227,7 @@ class Stage:
     def _follow(
         self,
         load: Child,
-        hosting: Hosting | None,
-        sampler: ResourceSampler,
-        outages: Outages,
+        cast: _Cast,
         listener: Listener,
         interrupt: Interrupt,
     ) -> LevelEnd:
@@ -198,8 +239,8 @@ class Stage:
         decode = msgspec.json.Decoder(LoadReport).decode
         cut: LevelEnd | None = None
         while True:
-            outages.look()
-            if cut is None and (cut := self._cut(hosting, sampler, interrupt)) is not None:
+            cast.outages.look()
+            if cut is None and (cut := self._cut(cast, interrupt)) is not None:
                 load.tell(msgspec.json.encode(Stop()))
                 latest = time.monotonic() + LOAD_OVERTIME_S
             if time.monotonic() > latest:
@@ -214,24 +255,26 @@ class Stage:
                     "harness_failed", load.with_last_words(f"the load process ended (exit {code}) before it was done")
                 )
             report = decode(line)
-            listener.report(self.level.label, report, sampler.latest)
+            listener.report(self.level.label, report, cast.sampler.latest)
             if isinstance(report, PhaseChanged) and report.phase == "measure":
-                outages.begin(report.at)
+                cast.measure_began(report.at)
             if isinstance(report, LoadFailed):
                 return self._end("harness_failed", report.message)
             if isinstance(report, Done):
-                return cut or self._cut(hosting, sampler, interrupt) or self._end("complete")
+                return cut or self._cut(cast, interrupt) or self._end("complete")
 
-    def _cut(self, hosting: Hosting | None, sampler: ResourceSampler, interrupt: Interrupt) -> LevelEnd | None:
+    def _cut(self, cast: _Cast, interrupt: Interrupt) -> LevelEnd | None:
         """Why this level must end now, if it must."""
         if interrupt.asked.is_set():
             return self._end("interrupted", "interrupted by the user")
-        if (unwatched := self._unwatched(sampler)) is not None:
+        if (unwatched := self._unwatched(cast.sampler)) is not None:
             return unwatched
-        if (why := self.provisions.died()) is not None:
+        if (why := self.provisions.died() or (cast.provider.died() if cast.provider else None)) is not None:
             return self._end("harness_failed", why)
+        if cast.provider is not None and (spent := cast.provider.spent) is not None:
+            return self._end("budget_spent", f"{spent.spent_usd:.4g} of {spent.cap_usd:g} USD were spent on models")
         try:
-            died = hosting.look() if hosting is not None else None
+            died = cast.hosting.look() if cast.hosting is not None else None
         except (TargetUnavailable, HarnessError) as error:
             died = f"the target could not be started again: {error}"
         return self._end("target_died", died) if died else None

@@ -14,6 +14,7 @@ import pytest
 from harness.child import Children
 from harness.observation.history import Answered, Called
 from harness.observation.ledger import Answer, Effect
+from harness.observation.llm import LlmCall
 from harness.observation.manifest import LevelEnd, Machine, Manifest, ServiceUsed
 from harness.observation.observation import (
     AuditResult,
@@ -22,6 +23,7 @@ from harness.observation.observation import (
     HealthSample,
     HostUse,
     JournalLine,
+    LlmUse,
     LoadCheck,
     Observation,
     Opened,
@@ -65,6 +67,7 @@ class RunBuilder:
     lines: list[JournalLine] = field(default_factory=list)
     samples: list[ResourceSample] = field(default_factory=list)
     state: str = "memory"
+    llm: str = ""
     services: tuple[ServiceUsed, ...] = ()
     unremoved: tuple[str, ...] = ()
     work: Work = field(default_factory=Work)  # of every agent
@@ -119,9 +122,14 @@ class RunBuilder:
         cpu: float = 0.5,
         load_cpu: float = 0.1,
         busy: float = 9.0,
+        llm_cpu: float | None = None,
+        sdk_cpu: float | None = None,
         level: str = "10",
     ) -> None:
-        """Samples from 0 to 32 s. `cpu` and `load_cpu` are shares of a core, `busy` of 10 instances of agent data."""
+        """Samples from 0 to 32 s. `cpu` and the like are shares of a core, `busy` of 10 instances of agent data.
+
+        With `llm_cpu` there is a provider of models, with `sdk_cpu` the host tells of 10 calls a second.
+        """
         for second in range(33):
             at = float(second)
             use = ProcessUse(
@@ -138,14 +146,28 @@ class RunBuilder:
                 queue_peak=7,
                 pools={"data": PoolUse(size=10, busy=9, waiting=1, busy_s=busy * at, wait_s=0.0)},
                 loop_lags_s=(0.001, 0.002),
+                llm=None if sdk_cpu is None else LlmUse(calls=10 * second, sdk_cpu_s=sdk_cpu * at),
             )
             mine = msgspec.structs.replace(use, cpu_s=load_cpu * at)
-            self.samples.append(ResourceSample(level=level, at=at, target=use, load=mine, host=host))
+            models = None if llm_cpu is None else msgspec.structs.replace(use, cpu_s=llm_cpu * at)
+            self.samples.append(ResourceSample(level, at, target=use, load=mine, host=host, llm=models))
 
     def effect(self, workflow: str, step: str, answer: Answer = "performed", *, owner: int = 1, token: int = 0) -> None:
         """An act that the witness wrote down."""
         acts = self.others.setdefault("ledger.jsonl", [])
         acts.append(Effect(15.0, workflow, step, f"{workflow}/{step}/{len(acts)}", token, owner, answer))
+
+    def call(self, workflow: str = "", step: str = "", at: float = 15.0, *, took_s: float = 0.5, **fields: Any) -> None:
+        """An attempt to call a model, as its provider wrote it: by agent data, and answered, unless told otherwise."""
+        whole = {
+            "level": "10",
+            "api": "openai.chat",
+            "model": "some-model",
+            "complete": fields.get("status", 200) == 200,
+        }
+        whole |= {"agent": "data", "input_tokens": 300, "output_tokens": 51, "cost_usd": 0.001}
+        call = LlmCall(workflow=workflow, step=step, at=at, ended_s=took_s, **{**whole, **fields})
+        self.others.setdefault("calls.jsonl", []).append(call)
 
     def update(self, op_id: str, version: int | None, at: float = 15.0, *, key: str = "hot", process: int = 1) -> None:
         """A merge of a shared document that took 10 ms and made `version`; None: it was never answered."""
@@ -209,6 +231,7 @@ class RunBuilder:
             machine=machine,
             t0=0.0,
             state=self.state,
+            llm=self.llm,
             services=self.services,
             unremoved=self.unremoved,
             finished=self.finished,

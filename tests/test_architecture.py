@@ -15,7 +15,8 @@ PACKAGE = ROOT / "harness"
 GROUPS = ("data", "system", "drive", "judge", "edge")
 GROUP_OF = {
     "cli": "edge", "commands": "edge", "__main__": "edge", "run": "edge", "stage": "edge", "report": "edge",
-    "plan": "edge", "arguments": "edge", "hosting": "edge", "provisions": "edge", "outages": "edge",
+    "plan": "edge", "arguments": "edge", "hosting": "edge", "provisions": "edge", "outages": "edge", "provider": "edge",
+    "terminal": "edge", "llm_command": "edge",
     "verdict": "judge", "statistics": "judge",
     "load": "drive", "fault": "drive",
     "orchestrator": "system", "target": "system", "store": "system", "service": "system", "llm": "system",

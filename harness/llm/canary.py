@@ -12,7 +12,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-_CANARY = re.compile(r"\[harness((?: [a-z]+=[^\s\]]*)+)\]")
+_MARK = "[harness "
+_CANARY = re.compile(r"\[harness((?: [a-z]+=[^\s\[\]]*){1,16})\]")
+_LOOKED_AT_MAX = 1000  # of what looks like one: a prompt of nothing else must not hold a provider up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +40,24 @@ class Canary:
 
 def find_canary(text: str) -> Canary | None:
     """The last canary in `text` that names a workflow: in a conversation the newest turn counts."""
-    found = None
-    for match in _CANARY.finditer(text):
-        named = {name: unquote(value) for name, _, value in (part.partition("=") for part in match[1].split())}
+    at = len(text)
+    for _ in range(_LOOKED_AT_MAX):
+        at = text.rfind(_MARK, 0, at)
+        if at < 0:
+            return None
+        match = _CANARY.match(text, at)
+        named = {} if match is None else _named(match[1])
         if named.get("workflow"):
             tokens = named.get("tokens", "")
-            found = Canary(
+            return Canary(
                 workflow=named["workflow"],
                 agent=named.get("agent", ""),
                 step=named.get("step", ""),
                 finding=named.get("finding", ""),
                 tokens=int(tokens) if tokens.isascii() and tokens.isdigit() and len(tokens) < 9 else None,
             )
-    return found
+    return None
+
+
+def _named(parts: str) -> dict[str, str]:
+    return {name: unquote(value) for name, _, value in (part.partition("=") for part in parts.split())}

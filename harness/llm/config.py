@@ -36,6 +36,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     prices: Mapping[str, Price] = {}
     caps: Caps | None = None  # live
     spent_usd: float = 0.0  # live: by earlier levels
+    providers: tuple[str, ...] = ()  # live: those that will be asked, so their keys must be there
     upstream: Mapping[str, str] = {}  # live: provider -> URL of its API, instead of the real one
     record: str | None = None  # live: path of the file that calls are recorded to
     replay: str | None = None  # replay: path of a recorded file

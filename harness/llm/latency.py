@@ -62,6 +62,59 @@ MODELS: Mapping[str, Model] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When the tokens of one answer come: the first after `ttft_s`, each later one `token_s` after the one before it,
+    and all from token `stall_after` on later by `stall_s`."""
+
+    ttft_s: float
+    token_s: float
+    stall_s: float
+    stall_after: int
+
+    def at_s(self, token: int) -> float:
+        """When this token (from 1) is there."""
+        return self.ttft_s + (token - 1) * self.token_s + (self.stall_s if token > self.stall_after else 0.0)
+
+    def total_s(self, output_tokens: int) -> float:
+        """When the answer is whole."""
+        return self.ttft_s + max(0, output_tokens - 1) * self.token_s + self.stall_s
+
+    def scaled(self, factor: float) -> Timing:
+        """Everything longer by this factor."""
+        return Timing(
+            ttft_s=self.ttft_s * factor,
+            token_s=self.token_s * factor,
+            stall_s=self.stall_s * factor,
+            stall_after=self.stall_after,
+        )
+
+
+def timing(
+    model: Model, *, seed: int, workflow: str, agent: str, call: int | str, attempt: int, output_tokens: int
+) -> Timing:
+    """The timing of one answer, neither scaled nor slowed by load. `call` tells the calls of one agent apart.
+
+    The draw depends on (seed, workflow, agent, call, attempt) alone, so interleaving never changes it.
+    """
+    workflow_choice, workflow_position = _workflow_scores(seed, workflow)
+    u = uniforms("call", seed, workflow, agent, call, attempt)
+    choice = _share(workflow_choice, normal(u[0], u[1]))
+    position = _share(workflow_position, normal(u[2], u[3]))
+    pace = _share(workflow_position, normal(u[4], u[5]))
+    in_body = 0.5 * math.erfc(-choice / math.sqrt(2.0)) < model.body_share  # the normal's CDF: uniform again
+    stall_s = 0.0
+    if u[6] < STALL_SHARE:
+        # Given that it is below STALL_SHARE, u[6] / STALL_SHARE is uniform itself and serves as the second half.
+        stall_s = _lognormal(STALL_LN_S, normal(u[7], u[6] / STALL_SHARE))
+    return Timing(
+        ttft_s=_lognormal(model.body if in_body else model.tail, position),
+        token_s=_lognormal(model.token, pace),
+        stall_s=stall_s,
+        stall_after=max(1, output_tokens) // 2,
+    )
+
+
 def call_s(
     model: Model,
     *,
@@ -74,25 +127,11 @@ def call_s(
     in_flight: int,
     time_scale: float,
 ) -> float:
-    """Seconds from sending a call to its last token. `call` tells the calls of one agent in a workflow apart.
-
-    The draw depends on (seed, workflow, agent, call, attempt) alone, so interleaving never changes it; only the
-    load factor depends on the `in_flight` calls of the moment.
-    """
-    workflow_choice, workflow_position = _workflow_scores(seed, workflow)
-    u = uniforms("call", seed, workflow, agent, call, attempt)
-    choice = _share(workflow_choice, normal(u[0], u[1]))
-    position = _share(workflow_position, normal(u[2], u[3]))
-    pace = _share(workflow_position, normal(u[4], u[5]))
-    in_body = 0.5 * math.erfc(-choice / math.sqrt(2.0)) < model.body_share  # the normal's CDF: uniform again
-    ttft_s = _lognormal(model.body if in_body else model.tail, position)
-    token_s = _lognormal(model.token, pace)
-    stall_s = 0.0
-    if u[6] < STALL_SHARE:
-        # Given that it is below STALL_SHARE, u[6] / STALL_SHARE is uniform itself and serves as the second half.
-        stall_s = _lognormal(STALL_LN_S, normal(u[7], u[6] / STALL_SHARE))
-    answer_s = ttft_s + max(0, output_tokens - 1) * token_s + stall_s
-    return answer_s * load_factor(in_flight) * time_scale
+    """Seconds from sending a call to its last token: its timing, scaled, and slowed by the calls `in_flight`."""
+    drawn = timing(
+        model, seed=seed, workflow=workflow, agent=agent, call=call, attempt=attempt, output_tokens=output_tokens
+    )
+    return drawn.total_s(output_tokens) * load_factor(in_flight) * time_scale
 
 
 def load_factor(in_flight: int) -> float:

@@ -57,6 +57,7 @@ class Refused(HarnessError):
         message: str,
         *,
         param: str | None = None,
+        code: str | None = None,
         status: int | None = None,
         retry_after_s: float | None = None,
         bucket: Bucket = "requests",
@@ -65,6 +66,7 @@ class Refused(HarnessError):
         self.kind: RefusalKind = kind
         self.message = message
         self.param = param
+        self.code = code  # openai's word, where the kind alone does not tell it
         self.status = status
         self.retry_after_s = retry_after_s
         self.bucket: Bucket = bucket
@@ -99,7 +101,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class ToolCall(msgspec.Struct, frozen=True):
     """The answer calls a tool. `arguments` is JSON text, as the model wrote it: it may be broken."""
 
-    id: str
+    id: str  # without the provider's prefix
     name: str
     arguments: str
 
@@ -144,10 +146,10 @@ class Dialect(Protocol):
     def stream(self, asked: Asked, scripted: Scripted, chunks: Sequence[str]) -> Stream:
         """The events of a streamed answer whose text comes in these chunks."""
 
-    def refusal(self, refused: Refused) -> tuple[int, Headers, bytes]:
+    def refusal(self, refused: Refused, request_id: str = "") -> tuple[int, Headers, bytes]:
         """Status, headers (retry-after, x-should-retry; not the content type) and body of an error."""
 
-    def error_event(self, refused: Refused) -> bytes:
+    def error_event(self, refused: Refused, request_id: str = "") -> bytes:
         """An error in the middle of a stream that had begun with status 200."""
 
     def headers(self, allowances: Mapping[Bucket, Allowance], request_id: str, spent_ms: float) -> Headers:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.llm import llm_remarks, llm_table
 from harness.report.rows import (
     LEVEL_COLUMNS,
     TOO_FEW_NOTE,
@@ -51,6 +52,7 @@ def _print(console: Console, judged: JudgedRun) -> None:
     console.print(_levels(summary, judged.verdict))
     if any(any_too_few(level) for level in summary.levels):
         console.print(TOO_FEW_NOTE)
+    _models(console, summary)
     if other_limits(judged.verdict):
         console.print()
         console.print(_others(judged))
@@ -76,6 +78,23 @@ def _levels(summary: Summary, verdict: Verdict) -> Table:
             ]
             table.add_row(Text(row.head, style="dim" if is_limit else "bold"), row.n, *cells)
     return table
+
+
+def _models(console: Console, summary: Summary) -> None:
+    """Calls to models, if there were any."""
+    headings, rows = llm_table(summary.levels)
+    if not rows:
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(headings[0], no_wrap=True, style="bold")
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print()
+    console.print(table)
+    for remark in llm_remarks(summary.levels):
+        console.print(remark, soft_wrap=True)
 
 
 def _others(judged: JudgedRun) -> Table:

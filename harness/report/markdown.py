@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from harness.observation.manifest import Manifest
+from harness.report.llm import AGENT_LLM_COLUMNS, agents_asking, has_calls, llm_remarks, llm_table
 from harness.report.rows import (
     LEVEL_COLUMNS,
     RECOVERY_COLUMNS,
@@ -22,7 +23,7 @@ from harness.report.rows import (
 from harness.report.sparkline import SPARKLINE_NOTE, sparkline
 from harness.scenario.units import render
 from harness.statistics.level import LevelSummary
-from harness.statistics.metrics import METRICS, SERVICE_METRICS, STATE_METRICS, Metric
+from harness.statistics.metrics import LLM_METRICS, METRICS, SERVICE_METRICS, STATE_METRICS, Metric
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
 
@@ -58,6 +59,7 @@ def _lines(judged: JudgedRun) -> Iterator[str]:
     yield from (f"- {_text(sentence)}" for sentence in verdict.sentences[:ROWS_MAX])
     yield ""
     yield from _levels(summary.levels, verdict)
+    yield from _models(summary.levels)
     yield from _checks(verdict)
     for level in summary.levels:
         yield from _level(level)
@@ -88,6 +90,13 @@ def _emphasised(text: str, *, strong: bool) -> str:
     return f"**{escaped}**" if strong else escaped
 
 
+def _models(levels: Sequence[LevelSummary]) -> Iterator[str]:
+    """Calls to models, if there were any."""
+    headings, rows = llm_table(levels)
+    yield from _table(headings, [[text.replace("*", "\\*") for text in row] for row in rows])
+    yield from (line for remark in llm_remarks(levels) for line in (_text(remark), ""))
+
+
 def _checks(verdict: Verdict) -> Iterator[str]:
     yield from ("### Limits and invariants", "")
     rows = [
@@ -115,11 +124,13 @@ def _level(level: LevelSummary) -> Iterator[str]:
         if metric.value is not None
     ]
     yield from _table(["metric", "value", BOUNDS, "n"], rows)
-    missing = [name for name, metric in found.items() if metric.value is None and name not in STATE_METRICS]
+    absent = {*STATE_METRICS, *(() if has_calls(level) else LLM_METRICS)}
+    missing = [name for name, metric in found.items() if metric.value is None and name not in absent]
     if missing:
         yield from (f"Not measured: {', '.join(missing)}.", "")
     yield from _by_name("workflows", level.kinds, KIND_COLUMNS)
     yield from _by_name("agent", level.agents, AGENT_COLUMNS, "agent")
+    yield from _by_name("agent's model", agents_asking(level), AGENT_LLM_COLUMNS, "agent")
     yield from _by_name("service", level.services, tuple(SERVICE_METRICS), "service")
     yield from _series(level)
     yield from _table(RECOVERY_COLUMNS, [recovery_cells(recovery) for recovery in level.crashes])

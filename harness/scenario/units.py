@@ -57,7 +57,9 @@ def render(value: float, kind: Kind) -> str:
         return f"{value * 100:.4g} %"
     if kind == "cost":
         return f"{_three_digits(value)} USD"
-    return f"{_three_digits(value)}/s" if kind == "rate" else f"{value:.10g}"
+    if kind == "rate":
+        return f"{_three_digits(value)}/s"
+    return f"{value:.10g}" if value == round(value) or value >= 1000 else f"{value:.4g}"  # a mean of counts
 
 
 def _three_digits(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 
 from harness.errors import RunInvalid
 from harness.scenario.scenario import Agent, Crash, Load, Outage, Work, Workflow
+from harness.scenario.shapes import Step
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -24,13 +25,15 @@ class Declared(msgspec.Struct, frozen=True):
 
     def effects(self) -> dict[str, frozenset[str]]:
         """By kind of workflow, the steps with an effect in the outside world; kinds without one are left out."""
-        found = {
-            workflow.kind: frozenset(
-                step.name for step in workflow.declared_steps if self._work(workflow, step.agent).effect
-            )
-            for workflow in self._working
-        }
-        return {kind: steps for kind, steps in found.items() if steps}
+        return self._steps_that(lambda work: work.effect)
+
+    def calls(self) -> dict[str, frozenset[str]]:
+        """By kind of workflow, the steps that call a model; kinds without one are left out."""
+        return self._steps_that(lambda work: work.llm is not None)
+
+    def graphs(self) -> dict[str, tuple[Step, ...]]:
+        """By kind of workflow, the steps that our own agents run."""
+        return {workflow.kind: workflow.declared_steps for workflow in self._working}
 
     @property
     def updates_shared(self) -> bool:
@@ -43,6 +46,15 @@ class Declared(msgspec.Struct, frozen=True):
     def _working(self) -> tuple[Workflow, ...]:
         """Workflows that our own agents run: those of other targets declare no agents."""
         return self.workflow if self.agent else ()
+
+    def _steps_that(self, applies: Callable[[Work], bool]) -> dict[str, frozenset[str]]:
+        found = {
+            workflow.kind: frozenset(
+                step.name for step in workflow.declared_steps if applies(self._work(workflow, step.agent))
+            )
+            for workflow in self._working
+        }
+        return {kind: steps for kind, steps in found.items() if steps}
 
     def _work(self, workflow: Workflow, agent: str) -> Work:
         if agent in workflow.work:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.observation import history, ledger
+from harness.observation import history, ledger, llm
 from harness.observation.journal import Damage, read_lines
 from harness.observation.manifest import Manifest
 from harness.observation.observation import AuditResult, CrashFired, HealthSample, ResourceSample
+from harness.statistics.calls import LevelCalls, read_calls
 from harness.statistics.crashes import read_crashes
 from harness.statistics.health import read_health
 from harness.statistics.histories import LevelHistory, read_history
@@ -23,7 +24,8 @@ from harness.statistics.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one level beside its journal. `ledger` and `history` are None where the run has no such file."""
+    """What is known of one level beside its journal. Without a file for it, `ledger`, `history`
+    and `calls` are None."""
 
     samples: Sequence[ResourceSample] = ()
     health: Sequence[HealthSample] = ()
@@ -31,6 +33,7 @@ class Evidence:
     audits: Sequence[AuditResult] = ()
     ledger: LevelLedger | None = None
     history: LevelHistory | None = None
+    calls: LevelCalls | None = None
 
 
 def read_evidence(run_dir: Path, manifest: Manifest, tally: Tally, damage: Damage) -> dict[str, Evidence]:
@@ -43,6 +46,7 @@ def read_evidence(run_dir: Path, manifest: Manifest, tally: Tally, damage: Damag
     audits = _read_audits(run_dir / "audit.jsonl", damage)
     ledgers = read_ledger(run_dir / ledger.FILE, levels, damage)
     histories = read_history(run_dir / history.FILE, began, damage)
+    calls = read_calls(run_dir / llm.FILE, damage)
     return {
         label: Evidence(
             samples=samples.get(label, ()),
@@ -51,6 +55,7 @@ def read_evidence(run_dir: Path, manifest: Manifest, tally: Tally, damage: Damag
             audits=audits.get(label, ()),
             ledger=None if ledgers is None else ledgers[label],
             history=None if histories is None else histories.get(label, LevelHistory()),
+            calls=None if calls is None else calls.get(label, LevelCalls()),
         )
         for label in levels
     }

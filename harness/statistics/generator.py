@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -23,6 +23,10 @@ the p95, or of this floor (a garbage collection, a neighbour's burst), moves no 
 LATENESS_FLOOR_S = 0.02
 LATENESS_SHARE_MAX = 0.05
 """Latency runs from the intended start, so a late start is in it. Up to this share of the p99 it is noise."""
+
+
+PROVIDER_CPU_MAX = 0.9
+"""One loop answers all calls to models: of a core that is this busy, what it planned comes late."""
 
 
 class Generator(msgspec.Struct, frozen=True):
@@ -76,7 +80,22 @@ def contamination(generator: Generator, metrics: Mapping[str, Metric]) -> tuple[
         reasons.append(
             f"{shed:.0f} arrivals were never sent: load.in_flight_max users were all busy; raise it to be sure"
         )
-    return tuple(reasons)
+    return (*reasons, *_provider(metrics))
+
+
+def _provider(metrics: Mapping[str, Metric]) -> Iterator[str]:
+    """Why calls to models took longer than they were meant to."""
+    cpu, late, call = (
+        metrics[name].value if name in metrics else None for name in ("llm_cpu", "llm_lateness_p99", "llm_p50")
+    )
+    if cpu is not None and cpu >= PROVIDER_CPU_MAX:
+        yield f"the provider of models used {cpu:.0%} of a core (below {PROVIDER_CPU_MAX:.0%} is sound)"
+    late_max_s = max(LATENESS_FLOOR_S, LATENESS_SHARE_MAX * (call or 0.0))
+    if late is not None and late > late_max_s:
+        yield (
+            f"the simulator itself was late: 1 % of its answers ended {_seconds(late)} after they should have, or more"
+            f" (at most {_seconds(late_max_s)} is sound)"
+        )
 
 
 def _seconds(value: float) -> str:

@@ -17,6 +17,7 @@ from harness.statistics.evidence import Evidence
 from harness.statistics.generator import Generator, check_generator, contamination
 from harness.statistics.health import ServiceSeries, service_metrics, service_series
 from harness.statistics.latency import Block, blocks, latency_percentiles, other_percentiles, percentiles, share_metric
+from harness.statistics.llm import llm_metrics
 from harness.statistics.metrics import Metric, split_part
 from harness.statistics.promises import RunFacts, count_promises
 from harness.statistics.resources import Window, host_metrics, pool_use, process_metrics, state_metrics
@@ -39,7 +40,7 @@ from harness.statistics.tally import (
 Status = LevelStatus | Literal["unfinished", "not_run"]
 """How a level ended; `unfinished`: the run was killed within it, `not_run`: it never began."""
 
-CUT: tuple[Status, ...] = ("interrupted", "harness_failed", "unfinished")
+CUT: tuple[Status, ...] = ("interrupted", "budget_spent", "harness_failed", "unfinished")
 """Ends that are our doing: what was in flight is `unfinished` then, and speaks for no outcome."""
 
 
@@ -89,6 +90,8 @@ def summarise_level(
     arrivals = everything if counts.all() else everything[counts]
     final = "end" in tally.marks and status not in CUT
     promises = count_promises(tally, by_kind, duplicates, evidence, run, final=final, complete=status == "complete")
+    kinds = {kind: rows[flagged(rows, MEASURE) & _counts(rows, status)] for kind, rows in by_kind.items()}
+    models = llm_metrics(evidence.calls, found, kinds, run.graphs, tally, window)
     metrics = {
         **_arrival_metrics(arrivals),
         **other_percentiles(arrivals),
@@ -98,6 +101,7 @@ def summarise_level(
         **process_metrics(found, window, int(np.sum(_ended_within(everything, window)))),
         **host_metrics(found, window),
         **state_metrics(found),
+        **models.level,
     }
     services = service_metrics(evidence.health)
     generator = check_generator(found, tally.checks, window, metrics, in_flight_max)
@@ -108,13 +112,10 @@ def summarise_level(
         ended="end" in tally.marks,
         measure_s=window.length_s if window else None,
         metrics=metrics,
-        agents=_agents(tally, pool_use(found, window)),
+        agents=_agents(tally, pool_use(found, window), models.agents),
         services=services,
         service_series=service_series(evidence.health),
-        kinds={
-            kind: _arrival_metrics(rows[flagged(rows, MEASURE) & _counts(rows, status)])
-            for kind, rows in by_kind.items()
-        },
+        kinds={kind: _arrival_metrics(rows) for kind, rows in kinds.items()},
         errors=_ranked(tally.errors),
         degraded=_ranked(tally.degraded),
         blocks=blocks(arrivals, window) if window else (),
@@ -209,10 +210,12 @@ def _throughput(everything: Rows, window: Window | None) -> Metric:
     return Metric(value=ok / window.length_s, n=ok)
 
 
-def _agents(tally: LevelTally, use: Mapping[str, Metric]) -> dict[str, dict[str, Metric]]:
-    """By agent: its steps' times and waits, and how busy its pool was."""
+def _agents(
+    tally: LevelTally, use: Mapping[str, Metric], calls: Mapping[str, Mapping[str, Metric]]
+) -> dict[str, dict[str, Metric]]:
+    """By agent: its steps' times and waits, how busy its pool was, and its calls to models."""
     table: dict[str, dict[str, Metric]] = {}
-    for agent in sorted({*tally.steps, *use}):
+    for agent in sorted({*tally.steps, *use, *calls}):
         steps = tally.step_rows(agent)
         n = len(steps)
         table[agent] = {
@@ -222,6 +225,7 @@ def _agents(tally: LevelTally, use: Mapping[str, Metric]) -> dict[str, dict[str,
             "steps": Metric(value=n, n=n),
             "failed": Metric(value=tally.steps_failed[agent], n=n),
             "retries": Metric(value=tally.steps_retries[agent], n=n),
+            **calls.get(agent, {}),
         }
     return table
 

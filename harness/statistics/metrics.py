@@ -73,6 +73,54 @@ STATE_METRICS: Mapping[str, MetricType] = {
 }
 """Of state, effects and recovery: counts are of the whole level, and exist only where there is something to count."""
 
+_CALL_METRICS: Mapping[str, MetricType] = {
+    **_percentiles("answered streams, from the request to the first token,", "ttft_"),
+    **_percentiles("answered streams, for each token after the first,", "tpot_"),
+    **_percentiles("answered calls, from the request to the last byte,", "llm_"),
+    "calls": MetricType(
+        "count", "neither", "calls that were meant: steps that called a model, however often they tried"
+    ),
+    "amplification": MetricType("count", "less", "attempts / calls: 1 is none"),
+    "rate_limited": MetricType("share", "less", "attempts refused with 429 / attempts", bounded=True),
+    "llm_errors": MetricType("share", "less", "attempts neither answered whole nor 429 / attempts", bounded=True),
+    "input_tokens": MetricType("count", "less", "tokens asked, of all attempts"),
+    "output_tokens": MetricType("count", "less", "tokens answered, of all attempts"),
+    "cost": MetricType("cost", "less", "of all attempts, failed ones included"),
+}
+
+LLM_METRICS: Mapping[str, MetricType] = {
+    **_CALL_METRICS,
+    "attempts": MetricType("count", "less", "requests to models by the arrivals of measure"),
+    "attempts_per_workflow": MetricType("count", "less", "attempts / arrivals that were started"),
+    "call_rate": MetricType("rate", "neither", "attempts / seconds of measure"),
+    "unread_tokens": MetricType("count", "less", "tokens generated for a client that had gone, or behind a cut"),
+    "cost_per_workflow": MetricType("cost", "less", "cost / arrivals that were started"),
+    "cost_per_success": MetricType("cost", "less", "cost / arrivals that succeeded"),
+    "calls_missing": MetricType("count", "less", "workflows that ended ok without an answer to each declared call"),
+    "calls_doubled": MetricType("count", "less", "steps whose call was answered more than once, in the whole level"),
+    "llm_queued_p95": MetricType(
+        "duration", "less", "95% of attempts waited no longer for the cap on concurrent calls", bounded=True
+    ),
+    "llm_lateness_p99": MetricType(
+        "duration",
+        "less",
+        "99% of answers ended no later than that after the moment the simulator had drawn",
+        bounded=True,
+    ),
+    "llm_cpu": MetricType(
+        "share", "less", "CPU seconds of the provider's tree / seconds of measure: 100 % is one core"
+    ),
+    "llm_rss_peak": MetricType("size", "less", "largest resident memory of the provider's tree in the whole level"),
+    "sdk_cpu": MetricType("share", "less", "CPU seconds inside the SDKs / seconds of measure: 100 % is one core"),
+    "sdk_share": MetricType("share", "less", "CPU seconds inside the SDKs / those of the target's tree"),
+    "sdk_cpu_per_call": MetricType("duration", "less", "CPU seconds inside the SDKs / attempts that ended"),
+    **_percentiles(
+        "workflows had an overhead (their time less the longest path of their models' times) that", "overhead_"
+    ),
+    "overhead_share": MetricType("share", "less", "median of overhead / time of a workflow", bounded=True),
+}
+"""Of calls to models, where there were any; a call belongs to measure if its workflow does."""
+
 METRICS: Mapping[str, MetricType] = {
     "success": MetricType("share", "more", "ok / arrivals of measure", bounded=True),
     "error": MetricType("share", "less", "(failed + unknown, censored included) / arrivals of measure", bounded=True),
@@ -113,6 +161,7 @@ METRICS: Mapping[str, MetricType] = {
     "duplicates": MetricType("count", "less", "further ends of a workflow that had ended, in the whole level"),
     "unfinished": MetricType("count", "less", "in flight when the run was cut short, in the whole level"),
     **STATE_METRICS,
+    **LLM_METRICS,
 }
 
 AGENT_METRICS: Mapping[str, MetricType] = {
@@ -122,6 +171,10 @@ AGENT_METRICS: Mapping[str, MetricType] = {
     "steps": MetricType("count", "neither", "steps of the arrivals of measure"),
     "failed": MetricType("count", "less", "steps that did not end ok"),
     "retries": MetricType("count", "less", "attempts beyond the first"),
+    **_CALL_METRICS,
+    **_percentiles(
+        "steps had an overhead (from asking for an instance to the end, less their model's time) that", "overhead_"
+    ),
 }
 """Of one agent; a limit names them `agent.<name>.<metric>`."""
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.observation import llm
 from harness.observation.manifest import Manifest
+from harness.scenario.shapes import Step
+from harness.statistics.calls import ANSWERED, NAMED, LevelCalls, having, step_names
 from harness.statistics.declared import Declared
 from harness.statistics.evidence import Evidence
 from harness.statistics.ledger import LevelLedger
@@ -25,6 +28,11 @@ class RunFacts:
     manifest: Manifest
     declared: Declared
     journal: Path
+
+    @property
+    def graphs(self) -> dict[str, tuple[Step, ...]]:
+        """By kind of workflow, its steps, where it is known that the target runs these and no others."""
+        return self.declared.graphs() if self.manifest.target == "embedded" else {}
 
 
 @dataclass(slots=True)
@@ -68,6 +76,7 @@ def count_promises(
     _updates(promises, by_kind, evidence, run)
     _stores(promises, evidence, run)
     _services(promises, evidence, run)
+    _calls(promises, by_kind, evidence.calls, run, final=final)
     if not n:  # no workflow was sent: there is nothing that anything could tell of
         promises.missing.clear()
     return promises
@@ -96,6 +105,34 @@ def _effects(promises: Promises, by_kind: Mapping[str, Rows], ledger: LevelLedge
         missing |= dict.fromkeys(names, steps)
     told = [f"{workflow}: {', '.join(ledger.missing(workflow, steps))}" for workflow, steps in missing.items()]
     promises.note("effects_missing", told, ended_ok, len(found))
+
+
+def _calls(
+    promises: Promises, by_kind: Mapping[str, Rows], calls: LevelCalls | None, run: RunFacts, *, final: bool
+) -> None:
+    declared = run.declared.calls() if run.manifest.llm else {}
+    ended_ok = {kind: _ok(by_kind.get(kind)) for kind in declared}
+    if calls is None or not len(calls):
+        if any(len(ok) for ok in ended_ok.values()):
+            what = f"there is no {llm.FILE}" if calls is None else f"{llm.FILE} holds nothing of the level"
+            promises.missing.append(f"workflows that call models ended ok, and {what}")
+        return
+    rows = calls.rows
+    answered = rows[having(rows, ANSWERED | NAMED)]
+    steps, times = np.unique(answered["step"], return_counts=True)
+    twice = {int(step) for step in steps[times > 1]}
+    promises.note("calls_doubled", step_names(run.journal.with_name(llm.FILE), twice), len(steps), len(twice))
+    if not final:  # what the provider had not written yet may be gone with it
+        return
+    without: dict[int, list[str]] = {}
+    for kind, names in declared.items():
+        for name in sorted(names):
+            ok = ended_ok[kind]
+            for workflow in ok[~np.isin(ok ^ np.int64(hash(name)), steps)]:
+                without.setdefault(int(workflow), []).append(name)
+    told = [f"{name}: {', '.join(without[hash(name)])}" for name in Tally.names(run.journal, without)]
+    if declared:
+        promises.note("calls_missing", told, sum(map(len, ended_ok.values())), len(without))
 
 
 def _ok(rows: Rows | None) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -39,10 +39,10 @@ WORKFLOW_ROW = np.dtype(
         ("code", "i8"),
     ]
 )
-STEP_ROW = np.dtype([("queued", "f8"), ("started", "f8"), ("ended", "f8")])
+STEP_ROW = np.dtype([("queued", "f8"), ("started", "f8"), ("ended", "f8"), ("key", "i8")])  # key: as in calls.py
 # Rows are packed into bytearrays as they come: a third of the time that array("d").extend takes.
 _pack_workflow = Struct("6d2q").pack
-_pack_step = Struct("3d").pack
+_pack_step = Struct("3dq").pack
 
 Rows = NDArray[np.void]
 """Workflows or steps as a structured array of WORKFLOW_ROW or STEP_ROW."""
@@ -198,10 +198,10 @@ def _add(level: LevelTally, seen: Seen) -> None:
         code |= _note_exceptions(level, seen)
     if seen.phase == "measure":
         code |= MEASURE
-        rows_of = level.steps
+        rows_of, workflow = level.steps, hash(seen.id)
         for step in seen.steps:
             rows = rows_of[step.agent]
-            rows += _pack_step(step.queued, step.started, step.ended)
+            rows += _pack_step(step.queued, step.started, step.ended, workflow ^ hash(step.name))
             if step.outcome != "ok" or step.attempts != 1:
                 level.steps_failed[step.agent] += step.outcome != "ok"
                 level.steps_retries[step.agent] += step.attempts - 1

@@ -25,6 +25,9 @@ PROMISES: Mapping[str, tuple[str, str]] = {
     "effects_missing": (
         "workflow ended ok without all of its effects", "workflows ended ok without all of their effects"
     ),
+    "calls_missing": (
+        "workflow ended ok without the answers of its models", "workflows ended ok without the answers of their models"
+    ),
     "lost_updates": (
         "contradiction in what the shared documents answered", "contradictions in what the shared documents answered"
     ),
@@ -34,7 +37,7 @@ PROMISES: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 """Metric -> what is said of one and of several. Judged where there was something to count."""
 
-NEEDS_ALL_LINES = ("lost", "effects_missing", "lost_updates")
+NEEDS_ALL_LINES = ("lost", "effects_missing", "calls_missing", "lost_updates")
 """Beside damaged lines a breach of these is not proven: what is missed may be what could not be read."""
 
 

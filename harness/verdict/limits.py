@@ -32,6 +32,9 @@ SECTIONS: tuple[Section, ...] = ("limits", "ours")
 LATENCIES = ("p50", "p95", "p99", "service_p50", "service_p95", "service_p99")
 """What a workflow that is still unfinished when the drain ends would have changed."""
 
+CORES = ("cpu", "sdk_cpu", "llm_cpu")
+"""Shares of one core, of which there are several."""
+
 _LIMIT = re.compile(r"\s*(<=|>=|==|<|>)\s*(.*?)\s*\Z")
 
 
@@ -163,7 +166,7 @@ def _unknown_metric(metric: str, known: _Known) -> str:
 
 def _never(limit: Limit, kind: MetricType) -> str | None:
     """A limit that no measurement can hold or none can break says nothing."""
-    if kind.unit == "share" and limit.metric not in ("cpu",) and limit.bound > 1:
+    if kind.unit == "share" and limit.metric not in CORES and limit.bound > 1:
         return f"{limit.text}: this share is never above 100 %"
     if limit.operator == "<" and limit.bound == 0:
         return f"{limit.text}: nothing measured is below zero; write == 0 or <= 0"

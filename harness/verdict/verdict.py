@@ -115,21 +115,28 @@ def _run_checks(summary: Summary, manifest: Manifest) -> Iterator[Check]:
     if summary.unreadable:
         text = f"{summary.unreadable} damaged lines in the run's files were left out; run again to be sure"
         yield Check(name="run.journal", kind="validity", result="unsure", sentence=text)
-    ended_by_target = any(level.status in ("target_died", "target_unavailable") for level in summary.levels)
+    ended_early = any(level.status in ("target_died", "target_unavailable", "budget_spent") for level in summary.levels)
     for level in summary.levels:
         name = f'run."{level.level}"'
-        if level.status in CUT:
+        if level.status == "budget_spent":
+            text = f"level {level.level}: the budget was spent: {level.message}{_in_flight(level)}"
+            text += "; allow more, or make fewer calls"
+            yield Check(name=name, level=level.level, kind="validity", result="unsure", sentence=text)
+        elif level.status in CUT:
             how = level.status.replace("_", " ")
-            text = f"level {level.level} is incomplete ({how}): {level.message}"
-            in_flight = level.metric("unfinished").value
-            if in_flight:
-                text += f"; {in_flight:.0f} workflows were in flight and are in no other number"
+            text = f"level {level.level} is incomplete ({how}): {level.message}{_in_flight(level)}"
             yield Check(name=name, level=level.level, kind="run", result="cut", sentence=text)
         elif level.status == "not_run":
             text = f"level {level.level} was not run: {level.message}"
             yield Check(
-                name=name, level=level.level, kind="run", result="unsure" if ended_by_target else "cut", sentence=text
+                name=name, level=level.level, kind="run", result="unsure" if ended_early else "cut", sentence=text
             )
+
+
+def _in_flight(level: LevelSummary) -> str:
+    """What was cut off, to go on a sentence with."""
+    count = level.metric("unfinished").value
+    return f"; {count:.0f} workflows were in flight and are in no other number" if count else ""
 
 
 def _validity(level: LevelSummary) -> Iterator[Check]:

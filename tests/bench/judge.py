@@ -1,4 +1,7 @@
-"""What judging costs: time and peak memory of `judge_run` over a million observations of three steps each."""
+"""What judging costs: time and peak memory of `judge_run` over a million observations of three steps each.
+
+With --calls, the first steps each called a model, so many in all, every tenth of them twice.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from pathlib import Path
 
 import msgspec
 
+from harness.observation import llm
 from harness.observation.journal import Journal
+from harness.observation.llm import LlmCall
 from harness.observation.manifest import LevelEnd, Machine, Manifest
 from harness.observation.observation import (
     HostUse,
@@ -35,7 +40,7 @@ MEASURE_S = 1000.0
 LIMITS = '[limits."10"]\nsuccess = ">= 80 %"\np95 = "< 30 s"\nrss_peak = "< 512 MiB"\n"agent.data.wait_p99" = "< 1 s"\n'
 
 
-def write_run(folder: Path, count: int) -> None:
+def write_run(folder: Path, count: int, calls: int = 0) -> None:
     """A run's folder with `count` workflows in one level, evenly spread over its measure phase."""
     scenario = Scenario(
         name="big",
@@ -53,6 +58,8 @@ def write_run(folder: Path, count: int) -> None:
     ).write(folder)  # fmt: skip
     _write_journal(folder / "journal.jsonl", count)
     _write_resources(folder / "resources.jsonl")
+    if calls:
+        _write_calls(folder / llm.FILE, count, calls)
 
 
 def _write_journal(path: Path, count: int) -> None:
@@ -93,6 +100,22 @@ def _workflow(number: int, at: float, rng: random.Random) -> Observation:
     )
 
 
+def _write_calls(path: Path, count: int, calls: int) -> None:
+    rng = random.Random(2)
+    with path.open("wb") as file:
+        for number in range(calls):
+            repeated, asked = number % 10 == 0, number - (number % 10 == 1)
+            workflow, agent = asked // len(AGENTS) % count, AGENTS[asked % len(AGENTS)]
+            call = LlmCall(
+                level="10", at=MEASURE_S * workflow / count + rng.random() / 10, api="openai.chat", model="some-model",
+                workflow=f"10-{workflow:07d}-5f3a9c", agent=agent, step=agent, stream=number % 2 == 0,
+                status=429 if repeated else 200, retry_after_s=0.01 if repeated else None, complete=not repeated,
+                attempt=int(number % 10 == 1), ttft_s=rng.random() / 20, ended_s=0.05 + rng.random() / 10,
+                input_tokens=300, output_tokens=60, cost_usd=1e-4, digest=f"{rng.getrandbits(128):032x}",
+            )  # fmt: skip
+            file.write(msgspec.json.encode(call) + b"\n")
+
+
 def _write_resources(path: Path) -> None:
     with path.open("wb") as file:
         for number in range(round(MEASURE_S * 10)):
@@ -120,6 +143,7 @@ def main() -> None:
     """Print the rows; each round in a process of its own, so that its peak memory is its own."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--count", type=int, default=1_000_000)
+    arguments.add_argument("--calls", type=int, default=0)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--judge", type=Path, help="judge this folder once and print three numbers")
     given = arguments.parse_args()
@@ -127,7 +151,7 @@ def main() -> None:
         judge_once(given.judge)
         return
     with tempfile.TemporaryDirectory() as folder:
-        write_run(Path(folder), given.count)
+        write_run(Path(folder), given.count, given.calls)
         command = [sys.executable, __file__, "--judge", folder]
         rounds = [
             [float(number) for number in subprocess.run(command, check=True, capture_output=True).stdout.split()]
@@ -135,7 +159,8 @@ def main() -> None:
         ]
     rows = (("wall time, s", "< 10"), ("CPU time, s", ""), ("peak memory, MiB", "< 1024"))
     for (name, aim), values in zip(rows, zip(*rounds, strict=True), strict=True):
-        label = f"judge {given.count:,} observations, {name}"
+        what = f"{given.count:,} observations" + (f", {given.calls:,} calls" if given.calls else "")
+        label = f"judge {what}, {name}"
         print(f"{label:55} median {statistics.median(values):.4g}  ({min(values):.4g}-{max(values):.4g})  aim {aim}")
 
 

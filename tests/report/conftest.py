@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from harness.observation.manifest import LevelEnd, ServiceUsed
-from harness.observation.observation import Outcome, StateUse
+from harness.observation.observation import Outcome, StateUse, StepRecord
 from harness.report import reporter
+from harness.scenario.models import Ask
 from harness.scenario.scenario import Crash, Load, Work
 from harness.scenario.shapes import Step
 from harness.verdict.judge import JudgedRun, judge_run
@@ -123,4 +124,23 @@ def recovered(run: RunBuilder) -> JudgedRun:
     run.health(*[0.25] * 30, None, None, 0.001)
     run.health(*[0.002] * 33, service="postgres")
     run.audit(400)
+    return judge_run(run.write())
+
+
+@pytest.fixture
+def asking(run: RunBuilder) -> JudgedRun:
+    """Agents that ask models: some were refused and asked again, and the SDKs took most of the CPU."""
+    run.limits = LIMITS + 'ttft_p95 = "< 1 s"\namplification = "< 1.1"\ncost_per_success = "< 0.002 USD"\n'
+    run.llm, run.work = "simulated", Work(llm=Ask(model="some-model", stream=True))
+    run.workflow_steps = (Step(name="look", agent="data"),)
+    for number in range(400):
+        at, name = 10.0 + number / 20.1, f"10-{number}"
+        step = StepRecord("look", "data", at, at + 0.125, at + 0.875, Outcome.OK)
+        stamps = {"accepted": at, "target_accepted": at, "target_ended": at + 1.0}
+        run.workflow(1.0, id=name, intended=at, steps=(step,), **stamps)
+        if number % 4 == 0:
+            run.call(name, "look", at, took_s=0.001, status=429, output_tokens=0, cost_usd=0.0, retry_after_s=0.1)
+        run.call(name, "look", at + 0.25, took_s=0.625, stream=True, ttft_s=0.125, ended_planned_s=0.624)
+    run.phases()
+    run.resources(cpu=0.5, llm_cpu=0.125, sdk_cpu=0.305)
     return judge_run(run.write())

@@ -9,7 +9,7 @@ import pytest
 from harness.verdict.judge import JudgedRun
 
 
-@pytest.mark.parametrize("verdict", ["passed", "failed", "recovered"])
+@pytest.mark.parametrize("verdict", ["passed", "failed", "recovered", "asking"])
 @pytest.mark.parametrize(("name", "suffix"), [("console", "txt"), ("markdown", "md"), ("junit", "xml")])
 def test_a_report_looks_as_agreed(
     verdict: str,
@@ -19,6 +19,6 @@ def test_a_report_looks_as_agreed(
     report: Callable[[JudgedRun, str], str],
     golden: Callable[[str, str], None],
 ) -> None:
-    """Console, Markdown and JUnit; of a run that passed, of one that could hardly be worse, and of a recovery."""
+    """Console, Markdown and JUnit; of a run that passed, one that could hardly be worse, a recovery, and models."""
     judged = request.getfixturevalue(verdict)
     golden(f"report_{verdict}.{suffix}", report(judged, name))

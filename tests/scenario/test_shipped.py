@@ -19,6 +19,7 @@ KNOWN = Known(targets={"embedded", "http"}, models={"haiku-4.5", "sonnet-4", "op
 NAMES = (
     *("canary", "chain_enterprise", "chain_sequential", "chain_supervisor", "concurrent_workflows"),
     *("concurrent_workflows_weekly", "contention", "cpu_contention", "cpu_pattern", "fan_out", "memory_contention"),
+    *("llm_anthropic", "llm_openai", "llm_rate_limited"),
     *("memory_pattern", "mixed_burst", "open_poisson", "pool_exhaustion", "queue_overflow", "queue_redis"),
     *("soak", "state_consistency", "state_fallback", "state_hot_key", "state_recovery", "state_shared_context"),
     *("state_ttl",),

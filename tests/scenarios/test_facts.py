@@ -20,6 +20,7 @@ from rich.console import Console
 
 from harness.load.arrivals import Poisson, seed_of
 from harness.observation.journal import Damage, read_journal
+from harness.observation.llm import LlmCall
 from harness.observation.observation import CrashFired, Observation, Outcome, StepRecord
 from harness.plan import Options, prepare
 from harness.report.live import LiveProgress
@@ -113,6 +114,9 @@ def concurrent_workflows(folder: Path) -> None:
         assert all(o.outcome is Outcome.OK for o in mine)
         assert seen.value(str(level), "rss_peak") > 10 * MIB
         assert seen.value(str(level), "cpu") > 0
+    calls = every_finding_came_from_a_model(seen)
+    assert {call.api for call in calls} == {"openai.chat", "openai.responses", "anthropic.messages"}
+    assert {call.agent for call in calls if call.stream} == {"reporting"}
     assert set(seen.level("50").agents) == set(seen.scenario.agent)
 
 
@@ -327,11 +331,74 @@ def queue_redis(folder: Path) -> None:
     assert overtaken == 0, "the stream's order is the order of acceptance"
 
 
+def calls_of(seen: Seen) -> list[LlmCall]:
+    """What the provider wrote down."""
+    lines = (seen.judged.run_dir / "calls.jsonl").read_bytes().splitlines()
+    return [msgspec.json.decode(line, type=LlmCall) for line in lines]
+
+
+def every_finding_came_from_a_model(seen: Seen) -> list[LlmCall]:
+    """Each step of each successful workflow that asks a model has exactly one whole answer, to its last attempt."""
+    calls = calls_of(seen)
+    answered = Counter((call.workflow, call.step) for call in calls if call.complete)
+    assert seen.ok
+    asking = {name for name, agent in seen.scenario.agent.items() if agent.work.llm is not None}
+    steps = [(o.id, step.name) for o in seen.ok for step in o.steps if step.agent in asking]
+    assert steps
+    assert all(answered[step] >= 1 for step in steps)
+    for level in seen.judged.summary.levels:
+        assert seen.value(level.level, "calls_missing") == 0
+        assert 0 < seen.value(level.level, "overhead_p50") < seen.value(level.level, "target_p50")
+        assert 0 < seen.value(level.level, "sdk_share") < 1
+        assert seen.value(level.level, "cost_per_success") > 0
+    return calls
+
+
+def llm_openai(folder: Path) -> None:
+    seen = see("llm_openai", folder, levels=("10",), warmup_s=0.3, measure_s=3.0)
+    calls = every_finding_came_from_a_model(seen)
+    asked = {(call.agent, call.api, call.stream) for call in calls}
+    assert asked == {
+        ("triage", "openai.chat", False), ("data", "openai.responses", False), ("optimization", "openai.chat", True)
+    }  # fmt: skip
+    assert seen.value("10", "ttft_p50") < seen.value("10", "llm_p95")
+    assert seen.value("10", "amplification") == 1
+
+
+def llm_anthropic(folder: Path) -> None:
+    seen = see("llm_anthropic", folder, levels=("10",), warmup_s=0.3, measure_s=3.0)
+    calls = every_finding_came_from_a_model(seen)
+    assert {(call.agent, call.api, call.stream) for call in calls} == {
+        (agent, "anthropic.messages", agent == "optimization") for agent in ("triage", "data", "optimization")
+    }
+    assert seen.value("10", "ttft_p50") < seen.value("10", "llm_p95")
+
+
+def llm_rate_limited(folder: Path) -> None:
+    seen = see("llm_rate_limited", folder, warmup_s=1.0, measure_s=6.0)
+    calls = every_finding_came_from_a_model(seen)
+    for level in ("10", "25"):
+        mine = [call for call in calls if call.level == level]
+        admitted = [call.at for call in mine if call.status == 200]
+        assert any(call.status == 429 for call in mine)
+        length_s = max(admitted) - min(admitted)
+        assert len(admitted) <= 20 * (length_s + 2.0) + 1, "the bucket holds two seconds of 1,200 a minute"
+        attempts: dict[tuple[str, str], list[LlmCall]] = {}
+        for call in mine:
+            attempts.setdefault((call.workflow, call.step), []).append(call)
+        assert max(map(len, attempts.values())) <= 8
+        for tried in attempts.values():
+            for refused, after in itertools.pairwise(tried):
+                assert refused.retry_after_s is not None
+                assert after.at - refused.at >= refused.retry_after_s - 0.002, "sooner than it was told"
+
+
 FACTS: dict[str, Callable[[Path], None]] = {
     fact.__name__: fact
     for fact in (
         canary, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows, concurrent_workflows_weekly,
-        contention, cpu_contention, cpu_pattern, fan_out, memory_contention, memory_pattern, mixed_burst, open_poisson,
+        contention, cpu_contention, cpu_pattern, fan_out, llm_anthropic, llm_openai, llm_rate_limited,
+        memory_contention, memory_pattern, mixed_burst, open_poisson,
         pool_exhaustion, queue_overflow, queue_redis, soak, state_consistency, state_fallback, state_hot_key,
         state_recovery, state_shared_context, state_ttl,
     )

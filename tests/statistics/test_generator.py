@@ -77,3 +77,25 @@ def test_arrivals_that_were_never_sent_contaminate(run: RunBuilder) -> None:
     [reason] = reasons(run)
     assert reason.startswith("1 arrivals were never sent")
     assert "in_flight_max" in reason
+
+
+def test_a_busy_provider_of_models_contaminates(run: RunBuilder) -> None:
+    """Its answers come late then, and the orchestrator waits for them."""
+    run.workflows(100)
+    run.phases()
+    run.resources(llm_cpu=0.93)
+    run.call()
+    [reason] = reasons(run)
+    assert "provider of models used 93% of a core" in reason
+
+
+@pytest.mark.parametrize(
+    ("late_s", "took_s", "count"), [(0.015, 0.1, 0), (0.03, 0.1, 1), (0.03, 1.0, 0), (0.06, 1.0, 1)]
+)
+def test_a_late_simulator_contaminates(run: RunBuilder, late_s: float, took_s: float, count: int) -> None:
+    """By more than 20 ms and more than 5 % of a usual call."""
+    run.sound()
+    run.call(took_s=took_s, ended_planned_s=took_s - late_s)
+    found = reasons(run)
+    assert len(found) == count
+    assert all("the simulator itself was late" in reason for reason in found)

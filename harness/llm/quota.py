@@ -1,0 +1,155 @@
+"""What a provider lets be asked for: token buckets that refill without pause, shared by everybody.
+
+A bucket admits a request when it holds its cost, or is full; then it may be left with less than nothing, and whoever
+comes next waits that much longer. So one big request is not starved by a small bucket, and over time no more than the
+rate is admitted. Clocks give seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from harness.llm.models import undated
+from harness.llm.wire import Allowance, Asked, Bucket, Refused
+from harness.scenario.models import Quota
+
+RAMP_WINDOW_S = 60.0
+
+
+class TokenBucket:
+    """Refills `rate` a second, up to what refills in `burst_s`; begins full."""
+
+    def __init__(self, rate: float, burst_s: float, *, clock: Callable[[], float]) -> None:
+        self._rate = rate
+        self._capacity = max(1.0, rate * burst_s)
+        self._level = self._capacity
+        self._at = clock()
+        self._clock = clock
+
+    def wait_s(self, cost: float) -> float:
+        """How long until a request of this cost is admitted; 0 when it is now."""
+        self._refill()
+        return max(0.0, (min(cost, self._capacity) - self._level) / self._rate)
+
+    def take(self, cost: float) -> None:
+        """It was admitted; a negative cost gives back what was charged too much."""
+        self._refill()
+        self._level = min(self._capacity, self._level - cost)
+
+    def allowance(self) -> Allowance:
+        """As headers tell of it: the limit is a minute's."""
+        self._refill()
+        full_s = max(0.0, (self._capacity - self._level) / self._rate)
+        return Allowance(self._rate * 60, max(0.0, self._level), full_s)
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self._level = min(self._capacity, self._level + (now - self._at) * self._rate)
+        self._at = now
+
+
+class Quotas:
+    """The buckets of all models that have a quota. Dated names share the undated one's."""
+
+    def __init__(self, quotas: Mapping[str, Quota], *, clock: Callable[[], float]) -> None:
+        self._models = {model: _ModelQuota(quota, clock) for model, quota in quotas.items()}
+
+    def _of(self, model: str) -> _ModelQuota | None:
+        return self._models.get(model) or self._models.get(undated(model))
+
+    def admit(self, asked: Asked) -> None:
+        """Charge the request to its model's buckets, or raise `Refused` and charge nothing."""
+        quota = self._of(asked.model)
+        if quota is not None:
+            quota.admit(asked)
+
+    def settle(self, asked: Asked, output_tokens: int, cost_usd: float) -> None:
+        """The answer is generated: charge what only now is known."""
+        quota = self._of(asked.model)
+        if quota is not None:
+            quota.settle(output_tokens, cost_usd)
+
+    def allowances(self, model: str) -> dict[Bucket, Allowance]:
+        """What the headers tell of the model's buckets."""
+        quota = self._of(model)
+        return quota.allowances() if quota is not None else {}
+
+
+class _ModelQuota:
+    def __init__(self, quota: Quota, clock: Callable[[], float]) -> None:
+        rates: Mapping[Bucket, float | None] = {
+            "requests": quota.requests,
+            "tokens": quota.tokens,
+            "input-tokens": quota.input_tokens,
+            "output-tokens": quota.output_tokens,
+        }
+        self._buckets = {name: TokenBucket(rate, quota.burst, clock=clock) for name, rate in rates.items() if rate}
+        self._ramp = Ramp(quota.ramp, clock=clock) if quota.ramp else None
+        self._spend_usd = quota.spend
+        self._spent_usd = 0.0
+
+    def admit(self, asked: Asked) -> None:
+        if self._spend_usd is not None and self._spent_usd >= self._spend_usd:
+            raise Refused("spend_limit", f"You have reached your spend limit of {self._spend_usd:g} USD.")
+        if self._ramp is not None and (wait_s := self._ramp.wait_s()) > 0:
+            raise Refused("slow_down", "Your requests grow too fast. Ramp up more slowly.", retry_after_s=wait_s)
+        costs = self._costs(asked)
+        waits = {name: bucket.wait_s(costs[name]) for name, bucket in self._buckets.items()}
+        worst = max(waits, key=waits.__getitem__, default=None)
+        if worst is not None and waits[worst] > 0:
+            allowance = self._buckets[worst].allowance()
+            message = (
+                f"Rate limit reached for {asked.model} on {worst} per min: Limit {allowance.limit:.0f}, "
+                f"Used {max(0.0, allowance.limit - allowance.remaining):.0f}, Requested {costs[worst]:.0f}. "
+                f"Please try again in {math.ceil(waits[worst] * 1000)}ms."
+            )
+            raise Refused("rate_limit", message, retry_after_s=waits[worst], bucket=worst)
+        for name, bucket in self._buckets.items():
+            bucket.take(costs[name])
+        if self._ramp is not None:
+            self._ramp.admitted()
+
+    def settle(self, output_tokens: int, cost_usd: float) -> None:
+        self._spent_usd += cost_usd
+        if (bucket := self._buckets.get("output-tokens")) is not None:
+            bucket.take(output_tokens - 1)  # one was charged at the start
+
+    def allowances(self) -> dict[Bucket, Allowance]:
+        return {name: bucket.allowance() for name, bucket in self._buckets.items()}
+
+    def _costs(self, asked: Asked) -> dict[Bucket, float]:
+        """Output is charged when it is known; where input and output are one bucket (OpenAI), by what it may be."""
+        return {
+            "requests": 1.0,
+            "tokens": asked.input_tokens + max(asked.max_tokens or 0, OUTPUT_TOKENS_ESTIMATED),
+            "input-tokens": asked.input_tokens,
+            "output-tokens": 1.0,
+        }
+
+
+class Ramp:
+    """Growth of the rate of requests: in a minute at most `per_minute` a second more than in the minute before."""
+
+    def __init__(self, per_minute: float, *, clock: Callable[[], float]) -> None:
+        self._growth = per_minute * RAMP_WINDOW_S  # requests of a window
+        self._clock = clock
+        self._admitted: deque[float] = deque()
+
+    def wait_s(self) -> float:
+        """How long until one more is admitted; 0 when it is now."""
+        now = self._clock()
+        while self._admitted and self._admitted[0] <= now - 2 * RAMP_WINDOW_S:
+            self._admitted.popleft()
+        recent = [at for at in self._admitted if at > now - RAMP_WINDOW_S]
+        allowed = len(self._admitted) - len(recent) + self._growth
+        return 0.0 if len(recent) < max(1.0, allowed) else recent[0] + RAMP_WINDOW_S - now
+
+    def admitted(self) -> None:
+        """One was."""
+        self._admitted.append(self._clock())
+
+
+OUTPUT_TOKENS_ESTIMATED = 16
+"""Charged to a bucket for input and output together when a request sets no lower bound of its own."""

@@ -1,0 +1,291 @@
+"""The simulated provider: answers as a model of that class would, when it would, and within its quotas.
+
+A client that hangs up does not stop the model: what would have been generated is counted, and paid for, as unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from itertools import accumulate, count
+
+from harness.errors import unknown_name
+from harness.llm.calls import CallLog
+from harness.llm.config import ProviderConfig
+from harness.llm.draws import uniforms
+from harness.llm.injection import Faults, altered, refusal_of
+from harness.llm.latency import MODELS, Timing, load_factor, timing
+from harness.llm.models import SERVED, Served, served
+from harness.llm.prices import price_of
+from harness.llm.quota import Quotas
+from harness.llm.script import script
+from harness.llm.wire import Asked, Dialect, Headers, Refused, Reply, Scripted
+from harness.observation.llm import LlmCall
+from harness.scenario.models import LlmFault
+
+CHUNK_TOKENS_MAX = 4
+
+
+class Simulator:
+    """A `Source`. `clock` is s from t0, and runs as the event loop's timers do."""
+
+    def __init__(self, config: ProviderConfig, log: CallLog, clock: Callable[[], float]) -> None:
+        self._config = config
+        self._log = log
+        self._clock = clock
+        self._quotas = Quotas(config.llm.quota, clock=clock)
+        self._faults = Faults(config.llm.fault, config.seed)
+        self._began: float | None = None
+        self._in_flight = 0
+        self._numbers = count(1)
+
+    def measure_began(self, at: float) -> None:
+        """Faults are timed from here (s from t0)."""
+        self._began = at
+
+    async def respond(self, dialect: Dialect, asked: Asked, body: bytes, reply: Reply) -> None:
+        """Answer, or refuse; the call is written down when it ended, however it did."""
+        call = _Answering(self._clock(), asked, reply, next(self._numbers))
+        self._in_flight += 1
+        try:
+            try:
+                await self._answer(call, dialect)
+            except Refused as refused:
+                await self._refuse(call, dialect, refused)
+        finally:
+            self._in_flight -= 1
+            self._log.add(call.line(self._config.level, self._clock()))
+
+    async def _answer(self, call: _Answering, dialect: Dialect) -> None:
+        asked, config = call.asked, self._config
+        model = self._model(asked)
+        fault = self._faults.concerning(asked, self._clock(), self._began)
+        if fault is not None:
+            call.fault = fault.fault
+            if fault.fault == "refused_connection":
+                call.status = 0
+                call.reply.reset()
+                return
+            if (refused := refusal_of(fault, stream=asked.stream)) is not None:
+                raise refused
+        self._quotas.admit(asked)
+        scripted = script(asked, seed=config.seed, model=model, created=int(time.time()), nth=call.number)
+        if fault is not None:
+            scripted = altered(fault, scripted)
+        call.generated = len(scripted.pieces)
+        price = price_of(config.prices, asked.model)
+        call.cost_usd = price.of(asked.input_tokens, call.generated) if price is not None else 0.0
+        self._quotas.settle(asked, call.generated, call.cost_usd)
+        took = self._timing(call, model)
+        if asked.stream:
+            await self._stream(call, dialect, scripted, took, fault)
+        else:
+            await self._whole(call, dialect, scripted, took, fault)
+
+    def _model(self, asked: Asked) -> Served:
+        provider = asked.api.partition(".")[0]
+        model = served(asked.model, self._config.llm.models)
+        if model is None or model.provider not in (provider, ""):
+            here = [name for name, each in SERVED.items() if each.provider == provider]
+            raise Refused("unknown_model", unknown_name("model", asked.model[:200], here), param="model")
+        total = asked.input_tokens + (asked.max_tokens or 0)
+        if total > model.context_tokens:
+            message = f"prompt is too long: {total} tokens > {model.context_tokens} maximum"
+            raise Refused("context_overflow", message, param="messages")
+        return model
+
+    def _timing(self, call: _Answering, model: Served) -> Timing:
+        """When its tokens come, scaled and slowed by what else is in flight."""
+        asked, config = call.asked, self._config
+        canary = asked.canary
+        drawn = timing(
+            MODELS[model.latency],
+            seed=config.seed,
+            workflow=canary.workflow if canary else asked.digest,
+            agent=canary.agent if canary else "",
+            call=canary.step if canary else "",
+            attempt=asked.attempt,
+            output_tokens=call.generated,
+        )
+        return drawn.scaled(load_factor(self._in_flight) * config.time_scale)
+
+    async def _whole(
+        self, call: _Answering, dialect: Dialect, scripted: Scripted, took: Timing, fault: LlmFault | None
+    ) -> None:
+        what = fault.fault if fault is not None else None
+        delay_s = fault.delay if fault is not None and what in ("slow_first_token", "stall") else 0.0
+        call.ended_planned_s = took.total_s(call.generated) + delay_s
+        await call.until(call.ended_planned_s)
+        if call.reply.gone_at is not None:
+            return
+        payload = dialect.whole(call.asked, scripted)
+        if what == "malformed_chunk":
+            payload = b"{" + payload
+        if what in ("truncated", "dropped"):
+            payload = payload[: len(payload) // 2]
+        length = [] if what == "dropped" else [(b"content-length", b"%d" % len(payload))]
+        await call.reply.start(200, [*self._headers(call, dialect), *length], stream=False)
+        await call.reply.send(payload)
+        if what == "dropped":
+            call.reply.reset()
+            return
+        await call.reply.finish()
+        whole = what not in ("truncated", "malformed_chunk")
+        call.handed_over(scripted.text if whole else "", call.generated if whole else 0)
+        call.complete = whole and harmless(what)
+
+    async def _stream(
+        self, call: _Answering, dialect: Dialect, scripted: Scripted, took: Timing, fault: LlmFault | None
+    ) -> None:
+        what = fault.fault if fault is not None else None
+        delay_s = fault.delay if fault is not None else 0.0
+        sizes = self._sizes(call)
+        ends = list(accumulate(sizes))
+        chunks = ["".join(scripted.pieces[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+        stream = dialect.stream(call.asked, scripted, chunks)
+        half = len(chunks) // 2
+        slow_s = delay_s if what == "slow_first_token" else 0.0
+        due = [slow_s + took.at_s(end) for end in ends]
+        if what == "stall":
+            due[half:] = [at + delay_s for at in due[half:]]
+        call.ttft_planned_s, call.ended_planned_s = due[0], due[-1]
+        cut = what in ("truncated", "dropped", "error_event")
+        await call.until(due[0])
+        if call.reply.gone_at is not None:
+            return
+        await call.reply.start(200, self._headers(call, dialect), stream=True)
+        sent, held = 0, [stream.opening]
+        until = max(1, half) if cut else len(chunks)
+        while sent < until:
+            await call.until(due[sent])
+            if call.reply.gone_at is not None:
+                return
+            now = call.since()
+            first = sent
+            while sent < until and due[sent] <= now:
+                if what == "malformed_chunk" and sent == half:
+                    held.append(MALFORMED)
+                held.append(stream.chunks[sent])
+                sent += 1
+            if sent == first:  # a timer that rang a moment early
+                held.append(stream.chunks[sent])
+                sent += 1
+            await call.reply.send(b"".join(held))
+            held.clear()
+            call.handed_over("".join(chunks[first:sent]), ends[sent - 1] - call.sent)
+        if what == "dropped":
+            call.reply.reset()
+            return
+        if what == "error_event":
+            refused = Refused("overloaded", "Overloaded")
+            await call.reply.send(dialect.error_event(refused, call.request_id))
+        elif what != "truncated":
+            await call.reply.send(stream.finishing + stream.closing)
+        await call.reply.finish()
+        call.complete = call.reply.gone_at is None and not cut and harmless(what)
+
+    def _sizes(self, call: _Answering) -> Sequence[int]:
+        """Tokens of each chunk: one to four, drawn."""
+        left, sizes, block = call.generated, [], 0
+        while left > 0:
+            for u in uniforms("chunks", self._config.seed, call.asked.digest, block):
+                size = min(left, 1 + int(u * CHUNK_TOKENS_MAX))
+                if size:
+                    sizes.append(size)
+                left -= size
+            block += 1
+        return sizes
+
+    def _headers(self, call: _Answering, dialect: Dialect) -> Headers:
+        return dialect.headers(self._quotas.allowances(call.asked.model), call.request_id, call.since() * 1000)
+
+    async def _refuse(self, call: _Answering, dialect: Dialect, refused: Refused) -> None:
+        status, headers, body = dialect.refusal(refused, call.request_id)
+        call.status, call.error, call.retry_after_s = status, refused.kind, refused.retry_after_s
+        headers = [*headers, *self._headers(call, dialect), (b"content-length", b"%d" % len(body))]
+        await call.reply.start(status, headers, stream=False)
+        await call.reply.send(body)
+        await call.reply.finish()
+
+
+MALFORMED = b'data: {"broken": \n\n'
+
+
+def harmless(fault: str | None) -> bool:
+    """Whether an answer that was handed over whole, in spite of this, is as it should be."""
+    return fault in (None, "slow_first_token", "stall")
+
+
+class _Answering:
+    """One call while it is answered."""
+
+    def __init__(self, at: float, asked: Asked, reply: Reply, number: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self.at = at
+        self.asked = asked
+        self.reply = reply
+        self.number = number
+        self.request_id = f"{number:024x}"
+        self.status = 200
+        self.error = ""
+        self.fault = ""
+        self.retry_after_s: float | None = None
+        self.ttft_planned_s: float | None = None
+        self.ended_planned_s: float | None = None
+        self.ttft_s: float | None = None
+        self.complete = False
+        self.generated = 0
+        self.sent = 0
+        self.cost_usd = 0.0
+        self._digest = blake2b(digest_size=16)
+
+    def since(self) -> float:
+        """Seconds since the request had been read."""
+        return self._loop.time() - self._began
+
+    async def until(self, due_s: float) -> None:
+        """Wait until so many seconds after the request had been read."""
+        wait_s = due_s - self.since()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+
+    def handed_over(self, text: str, tokens: int) -> None:
+        """So much of the answer is the client's now."""
+        if self.asked.stream and self.ttft_s is None:
+            self.ttft_s = self.since()
+        self._digest.update(text.encode())
+        self.sent += tokens
+
+    def line(self, level: str, now: float) -> LlmCall:
+        """The call as it is written down."""
+        asked, canary, gone_at = self.asked, self.asked.canary, self.reply.gone_at
+        gone = gone_at is not None and not self.complete
+        return LlmCall(
+            level=level,
+            at=self.at,
+            api=asked.api,
+            model=asked.model,
+            workflow=canary.workflow if canary else "",
+            agent=canary.agent if canary else "",
+            step=canary.step if canary else "",
+            attempt=asked.attempt,
+            stream=asked.stream,
+            status=self.status,
+            error=self.error,
+            fault=self.fault,
+            retry_after_s=self.retry_after_s,
+            ttft_planned_s=self.ttft_planned_s,
+            ended_planned_s=self.ended_planned_s,
+            ttft_s=self.ttft_s,
+            ended_s=gone_at - self._began if gone and gone_at is not None else now - self.at,
+            complete=self.complete,
+            gone=gone,
+            input_tokens=asked.input_tokens if self.generated else 0,
+            output_tokens=self.sent,
+            unread_tokens=self.generated - self.sent,
+            cost_usd=self.cost_usd,
+            digest=self._digest.hexdigest() if self.sent else "",
+        )

@@ -1,0 +1,157 @@
+"""What answers a level's calls to models: one provider process a level, so that quotas and faults begin anew."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.child import Child, Children, expect_line
+from harness.errors import HarnessError, ServiceUnavailable, UsageError
+from harness.llm.config import (
+    BudgetSpent,
+    Caps,
+    MeasureBegan,
+    ProviderConfig,
+    ProviderFailed,
+    ProviderLine,
+    ProviderReady,
+)
+from harness.llm.models import SERVED
+from harness.llm.prices import Price, load_prices
+from harness.scenario.models import Llm
+from harness.scenario.scenario import Scenario
+
+READY_S = 30.0
+
+_decode = msgspec.json.Decoder(ProviderLine).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmChoice:
+    """Who is to answer calls to models, as the command line says."""
+
+    mode: Literal["simulated", "live", "replay"] = "simulated"
+    replay: Path | None = None
+    caps: Caps | None = None  # live
+    upstream: Mapping[str, str] = field(default_factory=dict)  # live: provider -> URL instead of the real one
+    record: Path | None = None  # live
+    prices: Path | None = None
+
+    def words(self) -> list[str]:
+        """The command-line words that choose the same again. Spending is confirmed anew each time."""
+        words = ["--llm", f"replay:{self.replay}" if self.replay else self.mode] if self.mode != "simulated" else []
+        if self.caps is not None:
+            words += ["--spend-max", f"{self.caps.cost_usd:g} USD", "--llm-concurrency", str(self.caps.concurrency)]
+        words += [word for name, url in self.upstream.items() for word in ("--llm-upstream", f"{name}={url}")]
+        for name, path in (("--llm-record", self.record), ("--prices", self.prices)):
+            words += [name, str(path)] if path else []
+        return words
+
+
+def prices_for(llm: Llm | None, choice: LlmChoice) -> dict[str, Price]:
+    """A price for every model that may be asked for. Raises UsageError."""
+    return load_prices([*SERVED, *(llm.models if llm else ())], choice.prices)
+
+
+def provider_config(
+    scenario: Scenario, choice: LlmChoice, prices: Mapping[str, Price], *, run_id: str, level: str, t0: float, log: Path
+) -> ProviderConfig:
+    """What the provider of one level of a run is told."""
+    llm = scenario.llm or Llm()
+    return ProviderConfig(
+        run_id=run_id,
+        t0=t0,
+        level=level,
+        log=str(log),
+        port=llm.port or 0,
+        seed=scenario.seed,
+        time_scale=scenario.time_scale,
+        mode=choice.mode,
+        llm=llm,
+        prices=prices,
+        caps=choice.caps,
+        spent_usd=spent_usd(log) if choice.mode == "live" else 0.0,
+        upstream=choice.upstream,
+        record=str(choice.record.resolve()) if choice.record else None,
+        replay=str(choice.replay.resolve()) if choice.replay else None,
+    )
+
+
+class Provider:
+    """A provider process that serves at `url`."""
+
+    def __init__(self, child: Child, url: str) -> None:
+        self._child = child
+        self.url = url
+        self.spent: BudgetSpent | None = None  # set once the cap on cost was reached
+        self._failed: str | None = None
+        threading.Thread(target=self._listen, name="provider", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._child.pid
+
+    def measure_began(self, at: float) -> None:
+        """Faults are timed from here (s from t0)."""
+        self._child.tell(msgspec.json.encode(MeasureBegan(at)))
+
+    def died(self) -> str | None:
+        """Why it does not serve any more; None while it does."""
+        if self._failed is not None:
+            return f"the provider of models failed: {self._failed}"
+        code = self._child.returncode()
+        return None if code is None else self._child.with_last_words(f"the provider of models ended (exit {code})")
+
+    def _listen(self) -> None:
+        for line in self._child.stdout:
+            said = _decode(line)
+            if isinstance(said, BudgetSpent):
+                self.spent = said
+            elif isinstance(said, ProviderFailed):
+                self._failed = said.message
+
+
+@contextmanager
+def provider(children: Children, config: ProviderConfig, name: str = "llm") -> Iterator[Provider]:
+    """Start one and wait until it serves; it is ended on leaving, its log of calls whole.
+
+    Raises UsageError or ServiceUnavailable with its own words.
+    """
+    child = children.start(name, "harness.llm.server", first_line=msgspec.json.encode(config))
+    try:
+        said = _decode(expect_line(child, READY_S))
+    except HarnessError as error:
+        raise ServiceUnavailable(str(error)) from error
+    if isinstance(said, ProviderFailed):
+        raise (UsageError if said.usage else ServiceUnavailable)(said.message)
+    assert isinstance(said, ProviderReady), "it says nothing else before it serves"
+    try:
+        yield Provider(child, said.url)
+    finally:
+        child.end(grace_s=5.0)
+
+
+def spent_usd(log: Path) -> float:
+    """What the calls of the earlier levels cost."""
+    if not log.exists():
+        return 0.0
+    decode = msgspec.json.Decoder(_Cost).decode
+    with log.open("rb") as lines:
+        return sum(decode(line).cost_usd for line in lines if line.endswith(b"\n"))
+
+
+class _Cost(msgspec.Struct):
+    cost_usd: float = 0.0
+
+
+def settings_lines(url: str) -> list[str]:
+    """What to set so that the official SDKs, and most of what is built on them, ask there."""
+    return [f"OPENAI_BASE_URL={shlex.quote(url + '/v1')}", f"ANTHROPIC_BASE_URL={shlex.quote(url)}"]
