@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,7 +28,10 @@ def config(**given: object) -> ProviderConfig:
 
 def test_it_serves_and_is_gone_afterwards(tmp_path: Path) -> None:
     """At an address of its own, on loopback."""
-    with Children("test-provider", tmp_path / "logs") as children, provider(children, config()) as serving:
+    with (
+        Children(f"test-{secrets.token_hex(4)}", tmp_path / "logs") as children,
+        provider(children, config()) as serving,
+    ):
         assert serving.url.startswith("http://127.0.0.1:")
         assert httpx2.get(f"{serving.url}/health").status_code == 200
         assert serving.died() is None
@@ -38,7 +42,7 @@ def test_it_serves_and_is_gone_afterwards(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_is_a_mistake_of_whoever_chose_it(tmp_path: Path) -> None:
     """It is said in one sentence that names the port."""
-    with socket.socket() as taken, Children("test-provider", tmp_path / "logs") as children:
+    with socket.socket() as taken, Children(f"test-{secrets.token_hex(4)}", tmp_path / "logs") as children:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
@@ -48,7 +52,10 @@ def test_a_port_that_is_taken_is_a_mistake_of_whoever_chose_it(tmp_path: Path) -
 
 def test_a_provider_that_is_killed_is_noticed(tmp_path: Path) -> None:
     """A run must not go on against nothing."""
-    with Children("test-provider", tmp_path / "logs") as children, provider(children, config()) as serving:
+    with (
+        Children(f"test-{secrets.token_hex(4)}", tmp_path / "logs") as children,
+        provider(children, config()) as serving,
+    ):
         os.kill(serving.pid, signal.SIGKILL)
         deadline = time.monotonic() + 5.0
         while serving.died() is None:

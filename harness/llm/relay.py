@@ -81,7 +81,8 @@ class Relay:
             while not passing.done() and reply.gone_at is None:
                 await asyncio.wait({passing}, timeout=GONE_AFTER_S)
         finally:
-            call.gone = reply.gone_at is not None and not call.whole
+            # A client whose connection we reset ourselves did not leave.
+            call.gone = reply.gone_at is not None and not call.whole and call.reset_s is None
             passing.cancel()  # which does nothing to one that is done
             [error] = await asyncio.gather(passing, return_exceptions=True)
             self._log.add(call.line(self._level))

@@ -66,7 +66,8 @@ class Replayer:
             await reply.finish()
             played.ended_s = self._clock() - at
         finally:
-            played.gone = reply.gone_at is not None and not played.whole
+            # A client whose connection we reset ourselves did not leave.
+            played.gone = reply.gone_at is not None and not (played.whole or played.error)
             if played.gone or not played.ended_s:
                 played.ended_s = self._clock() - at
             self._log.add(self._line(asked, at, take, played))
@@ -110,8 +111,8 @@ class Replayer:
                 played.handed_over(payload, self._clock() - at)
         if call.reset_s is not None:
             await self._until(at + call.reset_s * self._scale)
-            reply.reset()
             played.ended_s, played.error = self._clock() - at, "connection"
+            reply.reset()
             return
         played.answer.end()
         played.whole = reply.gone_at is None  # asked before: at the end it is gone in any case

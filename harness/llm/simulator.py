@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from itertools import accumulate, count
 
+import msgspec
+
 from harness.errors import unknown_name
 from harness.llm.calls import CallLog
 from harness.llm.config import ProviderConfig
@@ -47,7 +49,7 @@ class Simulator:
 
     async def respond(self, dialect: Dialect, asked: Asked, body: bytes, reply: Reply) -> None:
         """Answer, or refuse; the call is written down when it ended, however it did."""
-        call = _Answering(self._clock(), asked, reply, next(self._numbers))
+        call = _Answering(self._clock, asked, reply, next(self._numbers))
         self._in_flight += 1
         try:
             try:
@@ -56,7 +58,7 @@ class Simulator:
                 await self._refuse(call, dialect, refused)
         finally:
             self._in_flight -= 1
-            self._log.add(call.line(self._config.level, self._clock()))
+            self._log.add(call.line(self._config.level))
 
     async def _answer(self, call: _Answering, dialect: Dialect) -> None:
         asked, config = call.asked, self._config
@@ -146,6 +148,9 @@ class Simulator:
         chunks = ["".join(scripted.pieces[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
         stream = dialect.stream(call.asked, scripted, chunks)
         half = len(chunks) // 2
+        if what == "malformed_chunk":
+            broken = stream.chunks[half].removesuffix(b"}\n\n") + b"\n\n"
+            stream = msgspec.structs.replace(stream, chunks=(*stream.chunks[:half], broken, *stream.chunks[half + 1 :]))
         slow_s = delay_s if what == "slow_first_token" else 0.0
         due = [slow_s + took.at_s(end) for end in ends]
         if what == "stall":
@@ -165,8 +170,6 @@ class Simulator:
             now = call.since()
             first = sent
             while sent < until and due[sent] <= now:
-                if what == "malformed_chunk" and sent == half:
-                    held.append(MALFORMED)
                 held.append(stream.chunks[sent])
                 sent += 1
             if sent == first:  # a timer that rang a moment early
@@ -210,9 +213,6 @@ class Simulator:
         await call.reply.finish()
 
 
-MALFORMED = b'data: {"broken": \n\n'
-
-
 def harmless(fault: str | None) -> bool:
     """Whether an answer that was handed over whole, in spite of this, is as it should be."""
     return fault in (None, "slow_first_token", "stall")
@@ -221,10 +221,10 @@ def harmless(fault: str | None) -> bool:
 class _Answering:
     """One call while it is answered."""
 
-    def __init__(self, at: float, asked: Asked, reply: Reply, number: int) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self.at = at
+    def __init__(self, clock: Callable[[], float], asked: Asked, reply: Reply, number: int) -> None:
+        self._clock = clock
+        self._loop_began = asyncio.get_running_loop().time()  # which is coarse: only `gone_at` is told on it
+        self.at = clock()
         self.asked = asked
         self.reply = reply
         self.number = number
@@ -244,7 +244,7 @@ class _Answering:
 
     def since(self) -> float:
         """Seconds since the request had been read."""
-        return self._loop.time() - self._began
+        return self._clock() - self.at
 
     async def until(self, due_s: float) -> None:
         """Wait until so many seconds after the request had been read."""
@@ -259,7 +259,7 @@ class _Answering:
         self._digest.update(text.encode())
         self.sent += tokens
 
-    def line(self, level: str, now: float) -> LlmCall:
+    def line(self, level: str) -> LlmCall:
         """The call as it is written down."""
         asked, canary, gone_at = self.asked, self.asked.canary, self.reply.gone_at
         gone = gone_at is not None and not self.complete
@@ -280,7 +280,7 @@ class _Answering:
             ttft_planned_s=self.ttft_planned_s,
             ended_planned_s=self.ended_planned_s,
             ttft_s=self.ttft_s,
-            ended_s=gone_at - self._began if gone and gone_at is not None else now - self.at,
+            ended_s=gone_at - self._loop_began if gone and gone_at is not None else self.since(),
             complete=self.complete,
             gone=gone,
             input_tokens=asked.input_tokens if self.generated else 0,

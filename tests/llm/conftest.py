@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -75,7 +76,7 @@ def _serving(tmp_path: Path) -> Iterator[Serve]:
             log = tmp_path / f"calls-{started}.jsonl"
             given = {"run_id": "test", "t0": time.monotonic(), "log": str(log), "time_scale": 0.001} | config
             ending = everything.enter_context(ExitStack())
-            children = ending.enter_context(Children(f"test-{started}", tmp_path / f"logs-{started}"))
+            children = ending.enter_context(Children(f"test-{secrets.token_hex(4)}", tmp_path / f"logs-{started}"))
             serving = ending.enter_context(provider(children, ProviderConfig(**given)))  # type: ignore[arg-type]
             return Served(serving, log, ending)
 

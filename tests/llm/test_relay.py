@@ -221,6 +221,8 @@ def test_a_broken_connection_breaks_the_clients_too(serve: Serve) -> None:
     assert (during.status, during.complete, before.status, before.complete) == (200, False, 0, False)
     assert during.error
     assert before.error
+    assert not during.gone
+    assert not before.gone
     assert during.cost_usd > 0  # nobody knows, so the most it can have been
 
 

@@ -131,7 +131,7 @@ def test_broken_connections_break_again(serve: Serve, tmp_path: Path) -> None:
     with pytest.raises(httpx2.TransportError):
         stream(replayed.url)
     [call] = replayed.calls()
-    assert (call.status, call.complete) == (200, False)
+    assert (call.status, call.complete, call.gone) == (200, False, False)
     assert call.ttft_s is not None
 
 
