@@ -122,6 +122,11 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def prose(characters: int, number: int) -> str:
+    """So many characters of words, from a place that `number` chooses; none when it is less than one."""
+    return _words(characters, (number % 4093) / 4093)
+
+
 def _words(characters: int, chance: float) -> str:
     """So many characters of prose, from a place that chance chooses."""
     if characters <= 0:

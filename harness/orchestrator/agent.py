@@ -9,6 +9,7 @@ import asyncio
 import mmap
 from collections.abc import Callable
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from harness.llm.draws import uniforms
 from harness.llm.latency import MODELS, call_s
@@ -16,6 +17,9 @@ from harness.orchestrator.burners import Burners
 from harness.orchestrator.call import AgentFailed, Call
 from harness.orchestrator.outside import Outside
 from harness.scenario.scenario import Think, Work
+
+if TYPE_CHECKING:
+    from harness.orchestrator.asking import Asking
 
 BLOCK_BYTES = 16 * 2**20
 """Memory is mapped in blocks of this size, because unmapping one keeps the loop for some 50 us a MiB."""
@@ -71,10 +75,11 @@ class Means:
         self.burners = Burners(cpu_workers)
         self.thinking = 0  # LLM calls in flight
         self.outside = outside
+        self.asking: Asking | None = None  # by which models are asked
 
 
 class DeclaredAgent:
-    """Does one `Work`: takes memory, thinks, waits, burns, acts, updates what is shared, and then may fail.
+    """Does one `Work`: takes memory, asks a model or thinks, waits, burns, acts, updates what is shared, and may fail.
 
     Memory is held until the step ends. Failing comes last, so that what is tried again has acted before.
     """
@@ -88,6 +93,10 @@ class DeclaredAgent:
         if work.memory and call.held is None:
             call.held = pages = Pages()
             await pages.fill(work.memory)
+        found = finding(call)
+        if work.llm is not None:
+            assert self._means.asking is not None, "whoever declares calls to models is given what makes them"
+            found = await self._means.asking.finding(work.llm, call, found)
         if work.think is not None:
             await self._think(work.think, call)
         if work.wait:
@@ -98,7 +107,7 @@ class DeclaredAgent:
             await self._reach_outside(work, call)
         if work.failure:
             self._fail_by_chance(work.failure, call)
-        return finding(call)
+        return found
 
     async def _reach_outside(self, work: Work, call: Call) -> None:
         outside = self._means.outside

@@ -18,12 +18,17 @@ from harness.target.target import WorkflowRequest
 class AgentFailed(HarnessError):
     """One attempt failed and may be tried again. Any other exception out of an agent is final.
 
-    `error_class` is what the workflow's failure is counted by, should no attempt succeed.
+    `error_class` is what the workflow's failure is counted by, should no attempt succeed. `retry_after_s`: whoever
+    failed it asked for so long a wait before the next one. `final`: another attempt would fail, too.
     """
 
-    def __init__(self, message: str, *, error_class: str = "agent_failed") -> None:
+    def __init__(
+        self, message: str, *, error_class: str = "agent_failed", retry_after_s: float = 0.0, final: bool = False
+    ) -> None:
         super().__init__(message)
         self.error_class = error_class
+        self.retry_after_s = retry_after_s
+        self.final = final
 
 
 class Held(Protocol):

@@ -86,7 +86,7 @@ class Engine:
             clock=clock,
             outside=outside,
         )
-        self._burns = any(work.cpu for _, work in options.works)
+        self._options = options
         self._pools = {agent: Pool(options.declared(agent).pool, clock=clock) for agent in sorted(options.agents)}
         rules = {agent: options.declared(agent).breaker for agent in sorted(options.agents)}
         breakers = {agent: AgentBreaker(agent, rule, clock=clock) for agent, rule in rules.items() if rule}
@@ -96,14 +96,20 @@ class Engine:
         }
 
     async def start(self, services: Services) -> None:
-        """Warm up; no services are needed. Raises `AgentFailed` when the CPU workers cannot be started."""
-        if self._burns:
+        """Warm up. Raises `AgentFailed` when the CPU workers cannot be started, UsageError when no model answers."""
+        if any(work.llm for _, work in self._options.works):
+            from harness.orchestrator.asking import open_asking  # the SDKs' memory is not every orchestrator's
+
+            self._means.asking = open_asking(self._options, services.llm_url, clock=self._clock)
+        if any(work.cpu for _, work in self._options.works):
             await self._means.burners.start()
 
     async def stop(self) -> None:
         """Release everything. Workflows still running are their callers' to cancel first."""
         self._deadlines.stop()
         await self._means.burners.stop()
+        if self._means.asking is not None:
+            await self._means.asking.close()
 
     def admit(self, request: WorkflowRequest, *, promised: bool = False) -> None:
         """Accept the workflow, or raise `Rejected`; its `run` or `withdraw` must follow. `promised`: never refused."""
@@ -161,7 +167,7 @@ class Engine:
 
     def use(self) -> HostUse:
         """Queue and pools right now."""
-        admission, now = self._admission, self._clock()
+        admission, asking, now = self._admission, self._means.asking, self._clock()
         pools = {
             agent: PoolUse(pool.size, pool.busy, pool.waiting, pool.busy_s(now), pool.wait_s(now))
             for agent, pool in self._pools.items()
@@ -173,6 +179,7 @@ class Engine:
             accepted=admission.accepted,
             rejected=admission.rejected,
             pools=pools,
+            llm=asking.use() if asking else None,
         )
 
     def _plan(self, request: WorkflowRequest) -> Plan:
@@ -245,7 +252,7 @@ class Engine:
                 try:
                     finding = await step.perform(call)
                 except AgentFailed as failure:
-                    await self._wait_for_retry(flow, step, call, failure)
+                    await self._wait_for_retry(flow, step, call, failure, alarm.due)
             if alarm.fired:  # the agent swallowed the cancellation
                 raise asyncio.CancelledError
             flow.version = version = flow.version + 1
@@ -273,18 +280,17 @@ class Engine:
                     outcome, call.attempt, call.llm_wait_s,
                 ))  # fmt: skip
 
-    async def _wait_for_retry(self, flow: _Flow, step: PlannedStep, call: Call, failure: AgentFailed) -> None:
+    async def _wait_for_retry(
+        self, flow: _Flow, step: PlannedStep, call: Call, failure: AgentFailed, due: float
+    ) -> None:
         """Wait until the next attempt, or raise `TargetError` if there is to be none."""
-        what = f"step {step.name!r}, attempt {call.attempt} of {step.attempts}: {failure}"
-        if call.attempt >= step.attempts:
-            raise TargetError(what, definite=True, error_class=failure.error_class) from failure
-        if not self._budget.take():
-            what += f"; no retry: the budget of {self._budget.share:.0%} of first attempts is used up"
-            raise TargetError(what, definite=True, error_class="retry_budget") from failure
-        flow.retries += 1
-        wait_s = retry_wait_s(
+        back_off_s = retry_wait_s(
             self._retry_wait_s, attempt=call.attempt, seed=self._seed, workflow=flow.request.id, step=step.name
         )
+        what = f"step {step.name!r}, attempt {call.attempt} of {step.attempts}: {failure}"
+        is_last = call.attempt >= step.attempts
+        wait_s = self._budget.wait_s(failure, what, is_last=is_last, back_off_s=back_off_s, left_s=due - self._clock())
+        flow.retries += 1
         await asyncio.sleep(wait_s)
 
 

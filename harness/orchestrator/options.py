@@ -11,6 +11,7 @@ import msgspec
 from harness.errors import UsageError, unknown_name
 from harness.llm.latency import MODELS
 from harness.orchestrator.crash import CrashOrder
+from harness.scenario.models import Llm
 from harness.scenario.scenario import Agent, Orchestrator, Scenario, Shared, State, Work, Workflow
 
 
@@ -35,6 +36,7 @@ class Options:
     workflow: tuple[Workflow, ...]
     state: State = field(default_factory=State)
     shared: Mapping[str, Shared] = field(default_factory=dict)
+    llm: Llm | None = None
     placement: Placement | None = None  # None outside of a run
 
     @property
@@ -71,6 +73,7 @@ def embedded_options(scenario: Scenario, placement: Placement | None = None) -> 
             workflow=scenario.workflow,
             state=scenario.state,
             shared=scenario.shared,
+            llm=scenario.llm,
             placement=placement,
         )
     )

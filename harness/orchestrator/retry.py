@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.errors import TargetError
 from harness.llm.draws import uniforms
+from harness.orchestrator.call import AgentFailed
 
 FLOOR = 10.0
 """Retries a quiet system may make before any budget was earned; refilled by one a second."""
@@ -43,6 +45,23 @@ class RetryBudget:
         self._tokens -= 1.0
         self.retries += 1
         return True
+
+    def wait_s(self, failure: AgentFailed, what: str, *, is_last: bool, back_off_s: float, left_s: float) -> float:
+        """Seconds to wait before the next attempt, which is counted. Raises `TargetError`, about `what`, for none.
+
+        Whoever failed the attempt may have said when to come again: back-off is added to that, so that all who were
+        told the same do not come at once. `left_s` is the time to the deadline; nobody waits in order to miss it.
+        """
+        if is_last or failure.final:
+            raise TargetError(what, definite=True, error_class=failure.error_class) from failure
+        wait_s = failure.retry_after_s + back_off_s
+        if failure.retry_after_s > 0 and wait_s >= left_s:
+            what += f"; no retry: it may come again after {wait_s:.3g} s, and the deadline is before that"
+            raise TargetError(what, definite=True, error_class=failure.error_class) from failure
+        if not self.take():
+            what += f"; no retry: the budget of {self.share:.0%} of first attempts is used up"
+            raise TargetError(what, definite=True, error_class="retry_budget") from failure
+        return wait_s
 
     def _settle(self) -> None:
         """Earn what came in since the last time."""
