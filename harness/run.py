@@ -152,7 +152,7 @@ def _open_run(plan: Plan) -> tuple[Path, Manifest]:
             started_at=started_at.isoformat(timespec="seconds"),
             command=plan.command,
             levels=tuple(level.label for level in plan.levels),
-            machine=this_machine(),
+            machine=this_machine(asks_models=needs_llm(plan.scenario)),
             t0=time.monotonic(),
             state=plan.scenario.state.store,
             llm=plan.llm.mode if needs_llm(plan.scenario) else "",

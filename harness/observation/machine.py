@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -13,9 +14,11 @@ import psutil
 from harness.observation.manifest import Machine
 
 
-def this_machine() -> Machine:
-    """This machine, this Python, and the versions of what measures."""
-    packages = ("orchestration-harness", "locust", "gevent", "uvloop", "msgspec", "psutil", "numpy")
+def this_machine(*, asks_models: bool = False) -> Machine:
+    """This machine, this Python, and the versions of what measures; of the SDKs, too, where models are asked."""
+    packages = ["orchestration-harness", "locust", "gevent", "uvloop", "msgspec", "psutil", "numpy"]
+    if asks_models:
+        packages += [name for name in ("openai", "anthropic", "genai-prices", "uvicorn") if find_spec(_module(name))]
     return Machine(
         system=f"{platform.system()} {platform.release()}",
         cpu=_cpu_model(),
@@ -24,6 +27,10 @@ def this_machine() -> Machine:
         python=platform.python_version(),
         versions={name: version(name) for name in packages},
     )
+
+
+def _module(package: str) -> str:
+    return package.replace("-", "_")
 
 
 def _cpu_model() -> str:
