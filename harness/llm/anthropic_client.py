@@ -40,7 +40,7 @@ class AnthropicModels:
             base_url=url,
             api_key=key,
             max_retries=sdk_retries,
-            http_client=anthropic.DefaultAsyncHttpxClient(limits=limits, trust_env=False),
+            http_client=anthropic.DefaultAsyncHttpxClient(limits=limits, trust_env=False, follow_redirects=False),
         )
         self._tells_attempts = sdk_retries == 0
 

@@ -18,6 +18,7 @@ from harness.llm.models import SERVED
 from harness.llm.wire import Dialect, Headers, Refused, Source
 
 BODY_BYTES_MAX = 32 * 2**20
+HEAD_BYTES_MAX = 64 * 2**10
 PATIENCE_S = 10.0
 """For the head of a request, and for its body."""
 CONNECTIONS_MAX = 10_000
@@ -104,7 +105,7 @@ class App:
                 raise Refused("unknown_path", f"There is nothing at {scope['method']} {path[:200]}.")
             if scope["method"] != "POST":
                 raise Refused("wrong_method", f"Not allowed to {scope['method']} on {path} (HINT: POST).")
-            body = await self._body(headers, receive)
+            body = await self._body(receive)
             asked = dialect.read(body, headers)
             reply.watch()
             await self._source.respond(dialect, asked, body, reply)
@@ -119,11 +120,11 @@ class App:
         finally:
             reply.close()
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """The body, whole. Raises `Refused` for one that is too large or too slow; what is too large is not kept."""
-        said = headers.get(b"content-length", b"")
-        if said.isdigit() and (len(said) > 12 or int(said) > BODY_BYTES_MAX):
-            raise Refused("too_large", f"Request exceeds the maximum size of {BODY_BYTES_MAX} bytes.")
+    async def _body(self, receive: Receive) -> bytes:
+        """The body, whole. Raises `Refused` for one that is too large or too slow.
+
+        What is too large is read and thrown away: a client that is still sending would not see the answer.
+        """
         parts: list[bytes] = []
         size = 0
         try:
@@ -132,15 +133,19 @@ class App:
                     event = await receive()
                     if event["type"] == "http.disconnect":
                         raise Refused("bad_request", "The client hung up before its request was whole.")
-                    part = event.get("body", b"")
-                    size += len(part)
-                    if size > BODY_BYTES_MAX:
-                        raise Refused("too_large", f"Request exceeds the maximum size of {BODY_BYTES_MAX} bytes.")
-                    parts.append(part)
-                    if not event.get("more_body", False):
-                        return parts[0] if len(parts) == 1 else b"".join(parts)
+                    size += len(event["body"])
+                    if size <= BODY_BYTES_MAX:
+                        parts.append(event["body"])
+                    else:
+                        parts.clear()
+                    if not event["more_body"]:
+                        break
         except TimeoutError:
-            raise Refused("too_slow", f"The request's body did not come within {self._patience_s:g} s.") from None
+            if size <= BODY_BYTES_MAX:
+                raise Refused("too_slow", f"The request's body did not come within {self._patience_s:g} s.") from None
+        if size > BODY_BYTES_MAX:
+            raise Refused("too_large", f"Request exceeds the maximum size of {BODY_BYTES_MAX} bytes.")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _refuse(self, dialect: Dialect, refused: Refused, reply: HttpReply) -> None:
         request_id = f"{next(self._ids):024x}"
@@ -173,15 +178,19 @@ class App:
 
 
 class Connection(HttpToolsProtocol):
-    """A connection of uvicorn's that waits for a request's head only so long, and of which there are only so many."""
+    """A connection of uvicorn's whose requests' heads must come whole, soon and small; there are only so many of them.
+
+    Between requests uvicorn's own limit for idle connections holds.
+    """
 
     open_now = 0
     patience_s = PATIENCE_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         type(self).open_now += 1
+        self._head: asyncio.TimerHandle | None = None  # runs from a head's first byte, or the connection's start
+        self._head_bytes = 0
         super().connection_made(transport)
-        self._head: asyncio.TimerHandle | None = None
         if self.open_now > CONNECTIONS_MAX:
             transport.abort()
         else:
@@ -192,6 +201,15 @@ class Connection(HttpToolsProtocol):
         self._head_came()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            return
+        self._await_head()  # also for bytes that begin nothing, after which uvicorn waits for ever
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self.transport.abort()
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
@@ -200,16 +218,12 @@ class Connection(HttpToolsProtocol):
         self._head_came()
         super().on_headers_complete()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if not self.transport.is_closing():
-            self._await_head()  # uvicorn waits for the first byte of the next request only
-
     def _await_head(self) -> None:
-        self._head_came()
-        self._head = self.loop.call_later(self.patience_s, self.transport.abort)
+        if self._head is None:
+            self._head = self.loop.call_later(self.patience_s, self.transport.abort)
 
     def _head_came(self) -> None:
+        self._head_bytes = 0
         if self._head is not None:
             self._head.cancel()
             self._head = None

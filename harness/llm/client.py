@@ -143,13 +143,20 @@ async def failures_told(ask: Ask, translate: Callable[[Exception], LlmFailed | N
         if not limit.expired():
             raise
         raise LlmFailed(f"no answer within {ask.timeout:g} s", error_class="llm_timeout") from None
-    except json.JSONDecodeError as error:  # comes bare out of both SDKs
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:  # come bare out of both SDKs
         raise LlmFailed(f"a piece of the answer is not JSON: {error}", error_class="llm_malformed") from error
     except Exception as error:
-        failed = translate(error)
+        failed = translate(error) or _of_another_shape(error)
         if failed is None:
             raise
         raise failed from error
+
+
+def _of_another_shape(error: Exception) -> LlmFailed | None:
+    """The SDKs build their types from any JSON, unchecked, and hand on HTML as text: what is missing shows at use."""
+    if isinstance(error, AttributeError | IndexError | TypeError):
+        return LlmFailed(f"the answer has not the form of one: {error}"[:300], error_class="llm_malformed")
+    return None
 
 
 def whole(finish: str | None, *, good: tuple[str, ...], short: tuple[str, ...]) -> None:
@@ -166,7 +173,7 @@ def failed_by_status(
     status: int, headers: Mapping[str, str], error: Mapping[str, Any] | None, message: str
 ) -> LlmFailed:
     """What an error status means. `error` is the object of that name in the body."""
-    error = error or {}
+    error = error if isinstance(error, Mapping) else {}  # a gateway in between may have a form of its own
     words = {str(error.get(name)) for name in ("code", "type")}
     details = error.get("details")
     if isinstance(details, Mapping):
@@ -209,7 +216,11 @@ def retry_after_s(headers: Mapping[str, str], *, now: float) -> float:
         try:
             return max(0.0, float(said) * scale)
         except ValueError:
+            pass
+        try:
             date = email.utils.parsedate_tz(said)
             if date is not None:
                 return max(0.0, email.utils.mktime_tz(date) - now)
+        except (ValueError, OverflowError):  # a date that no calendar has
+            continue
     return 0.0

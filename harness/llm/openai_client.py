@@ -47,7 +47,7 @@ class OpenAIModels:
             base_url=f"{url}/v1",
             api_key=key,
             max_retries=sdk_retries,
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits, trust_env=False),
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits, trust_env=False, follow_redirects=False),
         )
         self._tells_attempts = sdk_retries == 0
 

@@ -31,7 +31,7 @@ CHARACTERS_A_TOKEN = 4
 class Report(msgspec.Struct, frozen=True):
     """What an agent wants to be answered."""
 
-    finding: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    finding: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
     summary: str
 
 
