@@ -94,23 +94,13 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         headers = dict(scope["headers"])
-        path = scope["path"]
-        dialect = dialect_for(path, headers)
+        dialect = dialect_for(scope["path"], headers)
         reply = HttpReply(scope, receive, send)
         try:
-            if scope["method"] in ("GET", "HEAD") and path in ("/", "/health", "/v1/models"):
-                await self._tell(path, headers, reply)
-                return
-            if path not in DIALECTS:
-                raise Refused("unknown_path", f"There is nothing at {scope['method']} {path[:200]}.")
-            if scope["method"] != "POST":
-                raise Refused("wrong_method", f"Not allowed to {scope['method']} on {path} (HINT: POST).")
-            body = await self._body(receive)
-            asked = dialect.read(body, headers)
-            reply.watch()
-            await self._source.respond(dialect, asked, body, reply)
-        except Refused as refused:
-            await self._refuse(dialect, refused, reply)
+            try:
+                await self._answer(scope, headers, dialect, receive, reply)
+            except Refused as refused:
+                await self._refuse(dialect, refused, reply)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with us, the client is told as a provider would
             sys.stderr.write(f"a bug of the provider: {type(error).__name__}: {error}\n")
             if reply.started:
@@ -119,6 +109,22 @@ class App:
                 await self._refuse(dialect, Refused("server_error", "The provider had an error."), reply)
         finally:
             reply.close()
+
+    async def _answer(
+        self, scope: Scope, headers: Mapping[bytes, bytes], dialect: Dialect, receive: Receive, reply: HttpReply
+    ) -> None:
+        method, path = scope["method"], scope["path"]
+        if method in ("GET", "HEAD") and path in ("/", "/health", "/v1/models"):
+            await self._tell(path, headers, reply)
+            return
+        body = await self._body(receive)  # first: what is left unread would be taken for the next request
+        if path not in DIALECTS:
+            raise Refused("unknown_path", f"There is nothing at {method} {path[:200]}.")
+        if method != "POST":
+            raise Refused("wrong_method", f"Not allowed to {method} on {path} (HINT: POST).")
+        asked = dialect.read(body, headers)
+        reply.watch()
+        await self._source.respond(dialect, asked, body, reply)
 
     async def _body(self, receive: Receive) -> bytes:
         """The body, whole. Raises `Refused` for one that is too large or too slow.
@@ -151,7 +157,6 @@ class App:
         request_id = f"{next(self._ids):024x}"
         status, headers, body = dialect.refusal(refused, request_id)
         length = (b"content-length", b"%d" % len(body))
-        # What of the request was not read would be taken for the next one.
         unread = [(b"connection", b"close")] if refused.kind in ("too_large", "too_slow") else []
         await reply.start(status, [*headers, *dialect.headers({}, request_id, 0.0), length, *unread], stream=False)
         await reply.send(body)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 4096
 STOP_S = 1.0
+KEEP_ALIVE_S = 75
 FAILED_EXIT = 5
 
 Say = Callable[[ProviderLine], None]
@@ -106,18 +107,25 @@ async def _uvicorn(app: App, listener: socket.socket, stop: asyncio.Event) -> No
             loop="none",
             lifespan="off",
             ws="none",
+            interface="asgi3",
+            proxy_headers=False,
             log_config=None,
+            log_level="critical",  # it complains of every answer that a fault tears; the app tells its own mistakes
             access_log=False,
             server_header=False,
             backlog=BACKLOG,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=0,
         )
     )
     serving = asyncio.create_task(server._serve([listener]))  # `serve` would take our signals away
-    await stop.wait()
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
     server.should_exit = True
     await serving
+    if cut := server.server_state.tasks:
+        await asyncio.wait(cut, timeout=STOP_S)  # each writes its line
 
 
 class _Input:
