@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.child import Children
 from harness.observation.machine import this_machine
 from harness.observation.manifest import Manifest
+from harness.provider import LlmChoice
 from harness.provisions import Provisions
 from harness.scenario.scenario import Load, Scenario, State, Workflow
 from harness.stage import Stage
@@ -29,6 +30,7 @@ def test_a_level_that_could_not_be_audited_is_not_whole(tmp_path: Path) -> None:
         ),
         children=Children("r", tmp_path),
         provisions=Provisions(base="harness_test"),  # neither server is there any more
+        llm=LlmChoice(),
         socket=tmp_path / "s",
     )  # fmt: skip
     end = stage._audited(stage._end("complete"))
