@@ -81,12 +81,14 @@ def scenario_files(names: Sequence[str], folder: Path) -> list[Path]:
 def prepare(path: Path, options: Options, command: str) -> Plan:
     """Load and check the scenario and its limits. Raises UsageError with every mistake; starts nothing."""
     from harness.llm.latency import MODELS
+    from harness.llm.models import SERVED
     from harness.scenario.loading import Known, load_scenario
     from harness.scenario.mistakes import dotted
     from harness.scenario.state_checks import state_mistakes
     from harness.verdict.limits import load_limits
 
-    known = Known(targets=TARGETS, models=MODELS)
+    served = {name: model.provider for name, model in SERVED.items()}
+    known = Known(targets=TARGETS, models=MODELS, served=served)
     scenario = _with(load_scenario(path, known=known, allow_remote=options.allow_remote), options)
     levels = {level.label: level for level in scenario.load.levels}
     mistakes = [f"--level {label}: not a level of {path} (levels: {', '.join(levels)})" for label in options.levels

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import unknown_name
@@ -34,6 +34,7 @@ class Known:
 
     targets: Collection[str]  # beside them, python:module:attribute
     models: Collection[str]  # latency models, for `think.model`
+    served: Mapping[str, str] = field(default_factory=dict)  # models with a name, for `llm.model` -> their provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from harness.scenario.agent_checks import check_agents
 from harness.scenario.checks import Draft, Known, check_load, check_scenario
 from harness.scenario.http_checks import check_http
 from harness.scenario.lines import KeyLines
+from harness.scenario.llm_checks import check_llm
 from harness.scenario.mistakes import Mistake, dotted, nearest
 from harness.scenario.scenario import Scenario
 from harness.scenario.schema import scenario_schema
@@ -26,6 +27,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (
     check_load,
     check_agents,
     check_state,
+    check_llm,
     check_http,
 )
 

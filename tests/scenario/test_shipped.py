@@ -15,7 +15,11 @@ from harness.scenario.units import parse
 from harness.verdict.limits import load_limits
 
 ROOT = Path(__file__).parents[2]
-KNOWN = Known(targets={"embedded", "http"}, models={"haiku-4.5", "sonnet-4", "opus-4.5", "sonnet-4.5"})
+KNOWN = Known(
+    targets={"embedded", "http"},
+    models={"haiku-4.5", "sonnet-4", "opus-4.5", "sonnet-4.5"},
+    served={"gpt-4.1-mini": "openai", "claude-haiku-4-5": "anthropic"},
+)
 NAMES = (
     *("canary", "chain_enterprise", "chain_sequential", "chain_supervisor", "concurrent_workflows"),
     *("concurrent_workflows_weekly", "contention", "cpu_contention", "cpu_pattern", "fan_out", "memory_contention"),
