@@ -152,7 +152,7 @@ def test_a_provider_that_nobody_asks(tmp_path: Path) -> None:
 def test_a_black_box_needs_the_port(tmp_path: Path) -> None:
     """It cannot be told an address that is only chosen when the run begins."""
     text = '[http]\nsubmit = { url = "http://127.0.0.1:1/x" }\n[[workflow]]\nkind = "job"\n[llm]\nsdk_retries = 0\n'
-    assert any(each.startswith("llm.port: a black box") for each in mistakes(tmp_path, text, 'target = "http"'))
+    assert any(each.startswith("llm: a black box") for each in mistakes(tmp_path, text, 'target = "http"'))
 
 
 def test_who_needs_a_provider(tmp_path: Path) -> None:
