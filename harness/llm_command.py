@@ -85,7 +85,7 @@ def _config(scenario: Path | None, seed: int | None, time_scale: float | None, c
         time_scale=time_scale if time_scale is not None else given.time_scale if given else 1.0,
         mode=choice.mode,
         llm=declared,
-        prices=prices_for(declared, choice),
+        prices=prices_for(given, choice),
         caps=choice.caps,
         upstream=choice.upstream,
         record=str(choice.record.resolve()) if choice.record else None,

@@ -24,9 +24,10 @@ from harness.llm.config import (
     ProviderReady,
 )
 from harness.llm.models import SERVED
-from harness.llm.prices import Price, load_prices
-from harness.scenario.models import Llm
+from harness.llm.prices import Price, load_prices, price_of
+from harness.scenario.models import Ask, Llm
 from harness.scenario.scenario import Scenario
+from harness.scenario.state_checks import works_of
 
 READY_S = 30.0
 
@@ -55,15 +56,30 @@ class LlmChoice:
         return words
 
 
-def prices_for(llm: Llm | None, choice: LlmChoice) -> dict[str, Price]:
-    """A price for every model that may be asked for. Raises UsageError."""
-    return load_prices([*SERVED, *(llm.models if llm else ())], choice.prices)
+def prices_for(scenario: Scenario | None, choice: LlmChoice) -> dict[str, Price]:
+    """A price for every model that may be asked for, where one is known. Raises UsageError."""
+    declared = scenario.llm.models if scenario is not None and scenario.llm is not None else ()
+    asked = [ask.model for ask in _asks(scenario)] if scenario is not None else ()
+    return load_prices(list(dict.fromkeys([*SERVED, *declared, *asked])), choice.prices)
+
+
+def unpriced(scenario: Scenario, prices: Mapping[str, Price]) -> list[str]:
+    """The models that the scenario's agents ask and that have no price: their calls count as free."""
+    return sorted({ask.model for ask in _asks(scenario) if price_of(prices, ask.model) is None})
+
+
+def _asks(scenario: Scenario) -> list[Ask]:
+    return [work.llm for _, work in works_of(scenario) if work.llm is not None]
 
 
 def provider_config(
     scenario: Scenario, choice: LlmChoice, prices: Mapping[str, Price], *, run_id: str, level: str, t0: float, log: Path
 ) -> ProviderConfig:
-    """What the provider of one level of a run is told."""
+    """What the provider of one level of a run is told. Raises UsageError for a cap on cost that could not be kept."""
+    if choice.mode == "live" and (free := unpriced(scenario, prices)):
+        raise UsageError(
+            f"the cap on cost could not be kept without a price of {', '.join(free)}: give it with --prices"
+        )
     llm = scenario.llm or Llm()
     return ProviderConfig(
         run_id=run_id,
@@ -72,12 +88,13 @@ def provider_config(
         log=str(log),
         port=llm.port or 0,
         seed=scenario.seed,
-        time_scale=scenario.time_scale,
+        time_scale=1.0 if choice.mode == "replay" else scenario.time_scale,  # it scales what is drawn, not recorded
         mode=choice.mode,
         llm=llm,
         prices=prices,
         caps=choice.caps,
         spent_usd=spent_usd(log) if choice.mode == "live" else 0.0,
+        providers=tuple(sorted({ask.api.partition(".")[0] for ask in _asks(scenario)})),
         upstream=choice.upstream,
         record=str(choice.record.resolve()) if choice.record else None,
         replay=str(choice.replay.resolve()) if choice.replay else None,

@@ -110,7 +110,7 @@ def provisioned(
             socket = sockets / "witness.sock"
             witness = _start_witness(children, manifest, socket, run_dir)
             stack.callback(witness.end, grace_s=5.0)
-        prices = prices_for(scenario.llm, llm) if needs_llm(scenario) else {}
+        prices = prices_for(scenario, llm) if needs_llm(scenario) else {}
         yield Provisions(base=base, running=running, witness=witness, witness_socket=socket, prices=prices)
 
 

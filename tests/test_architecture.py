@@ -103,12 +103,14 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_an_orchestrator_in_memory_loads_no_driver() -> None:
+def test_an_orchestrator_in_memory_loads_no_driver_and_no_sdk() -> None:
     """Their memory would be measured as the orchestrator's."""
     program = (
         "import sys\nfrom harness.orchestrator.embedded import embedded\n"
         "embedded({'workflow': [{'kind': 'job', 'shape': 'sequential'}]})\n"
-        "heavy = {'redis', 'asyncpg', 'docker', 'testcontainers', 'pydantic', 'psutil', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'redis', 'asyncpg', 'docker', 'testcontainers', 'pydantic', 'psutil', 'numpy'}\n"
+        "heavy |= {'openai', 'anthropic', 'httpx2', 'genai_prices', 'uvicorn'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -18,8 +18,11 @@ import pytest
 
 from harness.child import Children
 from harness.errors import UsageError
-from harness.llm.config import ProviderConfig
-from harness.provider import provider, spent_usd
+from harness.llm.config import Caps, ProviderConfig
+from harness.llm.prices import Price
+from harness.provider import LlmChoice, prices_for, provider, provider_config, spent_usd, unpriced
+from harness.scenario.models import Ask
+from harness.scenario.scenario import Agent, Load, Scenario, Work, Workflow
 
 
 def config(**given: object) -> ProviderConfig:
@@ -106,3 +109,47 @@ def test_a_port_that_is_taken_ends_the_command(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert port in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def asking(*asks: Ask) -> Scenario:
+    agents = {f"agent{position}": Agent(work=Work(llm=ask)) for position, ask in enumerate(asks)}
+    workflow = Workflow(kind="job", work={"own": Work(llm=Ask(api="openai.responses", model="gpt-4o"))})
+    return Scenario(
+        name="s", description="d", time_scale=0.1, load=Load(closed=(1,)), workflow=(workflow,), agent=agents
+    )
+
+
+def told(scenario: Scenario, choice: LlmChoice, tmp_path: Path) -> ProviderConfig:
+    prices = prices_for(scenario, choice)
+    return provider_config(scenario, choice, prices, run_id="r", level="1", t0=0.0, log=tmp_path / "calls.jsonl")
+
+
+def test_every_provider_that_is_asked_is_named(tmp_path: Path) -> None:
+    """So a key that is missing is noticed before anything is spent; works of workflows count as those of agents do."""
+    claude = Ask(api="anthropic.messages", model="claude-haiku-4-5")
+    assert told(asking(claude), LlmChoice(), tmp_path).providers == ("anthropic", "openai")
+    assert told(asking(), LlmChoice(), tmp_path).providers == ("openai",)
+
+
+def test_models_that_agents_ask_are_priced() -> None:
+    """Those beyond the served ones as well; one that nobody prices is known by name."""
+    scenario = asking(Ask(api="openai.chat", model="gpt-3.5-turbo"), Ask(api="openai.chat", model="our-model"))
+    prices = prices_for(scenario, LlmChoice())
+    assert prices["gpt-3.5-turbo"].output_usd > 0
+    assert unpriced(scenario, prices) == ["our-model"]
+    assert unpriced(scenario, {**prices, "our-model": Price(0.0, 0.0)}) == []
+
+
+def test_a_cap_is_not_promised_over_a_model_without_a_price(tmp_path: Path) -> None:
+    """It is said before anything is started, with the way out; a simulated run needs no price."""
+    scenario = asking(Ask(api="openai.chat", model="our-model"))
+    with pytest.raises(UsageError, match=r"our-model.*--prices"):
+        told(scenario, LlmChoice(mode="live", caps=Caps(cost_usd=1.0, concurrency=1)), tmp_path)
+    assert told(scenario, LlmChoice(), tmp_path).mode == "simulated"
+
+
+def test_recorded_times_are_replayed_as_they_were(tmp_path: Path) -> None:
+    """The scenario's time_scale is for latencies that are drawn."""
+    replay = LlmChoice(mode="replay", replay=tmp_path / "calls.rec")
+    assert told(asking(), replay, tmp_path).time_scale == 1.0
+    assert told(asking(), LlmChoice(), tmp_path).time_scale == 0.1

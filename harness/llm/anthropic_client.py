@@ -18,6 +18,7 @@ from harness.llm.client import (
     LlmFailed,
     Pieces,
     Prompt,
+    environment_ignored,
     failed_by_status,
     failures_told,
     whole,
@@ -36,12 +37,14 @@ class AnthropicModels:
 
     def __init__(self, url: str, *, key: str, sdk_retries: int) -> None:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        self._client = anthropic.AsyncAnthropic(
-            base_url=url,
-            api_key=key,
-            max_retries=sdk_retries,
-            http_client=anthropic.DefaultAsyncHttpxClient(limits=limits, trust_env=False, follow_redirects=False),
-        )
+        with environment_ignored("ANTHROPIC_"):
+            self._client = anthropic.AsyncAnthropic(
+                base_url=url,
+                api_key=key,
+                max_retries=sdk_retries,
+                # Not the SDK's own default: that one asks by the environment's proxies, `trust_env` or not.
+                http_client=httpx2.AsyncClient(limits=limits, trust_env=False, follow_redirects=False),
+            )
         self._tells_attempts = sdk_retries == 0
 
     async def close(self) -> None:

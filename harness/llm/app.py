@@ -23,7 +23,9 @@ PATIENCE_S = 10.0
 """For the head of a request, and for its body."""
 CONNECTIONS_MAX = 10_000
 LISTED_AT = "2025-01-01T00:00:00Z"
-TRANSPORT = "harness.transport"
+CONNECTION = "harness.connection"
+CAME_WHOLE = "harness.whole"
+"""In a scope: its connection; and, set when nobody had asked for it yet, that the request's body is all there."""
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -35,28 +37,16 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: closing sends RST
 
 
 class HttpReply:
-    """One response. Watches for the client's leaving from the moment it is made."""
+    """One response."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope = scope
-        self._receive = receive
+    def __init__(self, connection: Connection, send: Send) -> None:
+        self._connection = connection
         self._send = send
-        self._gone_at: float | None = None
-        self._watch: asyncio.Task[None] | None = None
         self.started = False
 
     @property
     def gone_at(self) -> float | None:
-        return self._gone_at
-
-    def watch(self) -> None:
-        """Notice from now on when the client hangs up."""
-        self._watch = asyncio.get_running_loop().create_task(self._watching())
-
-    async def _watching(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone_at = asyncio.get_running_loop().time()
+        return self._connection.lost_at
 
     async def start(self, status: int, headers: Headers, *, stream: bool) -> None:
         self.started = True
@@ -64,23 +54,14 @@ class HttpReply:
         await self._send({"type": "http.response.start", "status": status, "headers": [kind, *headers]})
 
     async def send(self, payload: bytes) -> None:
-        if self._gone_at is None:
+        if self._connection.lost_at is None:
             await self._send({"type": "http.response.body", "body": payload, "more_body": True})
 
-    async def finish(self) -> None:
-        await self._send({"type": "http.response.body", "body": b""})
+    async def finish(self, payload: bytes = b"") -> None:
+        await self._send({"type": "http.response.body", "body": payload})
 
     def reset(self) -> None:
-        transport = self._scope[TRANSPORT]
-        raw = transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        transport.abort()
-
-    def close(self) -> None:
-        """Nothing more is to be noticed."""
-        if self._watch is not None:
-            self._watch.cancel()
+        self._connection.reset()
 
 
 class App:
@@ -94,8 +75,8 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         headers = dict(scope["headers"])
-        dialect = dialect_for(scope["path"], headers)
-        reply = HttpReply(scope, receive, send)
+        dialect = DIALECTS.get(scope["path"]) or dialect_for(scope["path"], headers)
+        reply = HttpReply(scope[CONNECTION], send)
         try:
             try:
                 await self._answer(scope, headers, dialect, receive, reply)
@@ -107,8 +88,6 @@ class App:
                 reply.reset()
             else:
                 await self._refuse(dialect, Refused("server_error", "The provider had an error."), reply)
-        finally:
-            reply.close()
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], dialect: Dialect, receive: Receive, reply: HttpReply
@@ -117,13 +96,13 @@ class App:
         if method in ("GET", "HEAD") and path in ("/", "/health", "/v1/models"):
             await self._tell(path, headers, reply)
             return
-        body = await self._body(receive)  # first: what is left unread would be taken for the next request
+        # First, because what is left unread would be taken for the next request; usually it is there already.
+        body = _part(await receive())[0] if CAME_WHOLE in scope else await self._body(receive)
         if path not in DIALECTS:
             raise Refused("unknown_path", f"There is nothing at {method} {path[:200]}.")
         if method != "POST":
             raise Refused("wrong_method", f"Not allowed to {method} on {path} (HINT: POST).")
         asked = dialect.read(body, headers)
-        reply.watch()
         await self._source.respond(dialect, asked, body, reply)
 
     async def _body(self, receive: Receive) -> bytes:
@@ -136,15 +115,13 @@ class App:
         try:
             async with asyncio.timeout(self._patience_s):
                 while True:
-                    event = await receive()
-                    if event["type"] == "http.disconnect":
-                        raise Refused("bad_request", "The client hung up before its request was whole.")
-                    size += len(event["body"])
+                    part, more = _part(await receive())
+                    size += len(part)
                     if size <= BODY_BYTES_MAX:
-                        parts.append(event["body"])
+                        parts.append(part)
                     else:
                         parts.clear()
-                    if not event["more_body"]:
+                    if not more:
                         break
         except TimeoutError:
             if size <= BODY_BYTES_MAX:
@@ -159,8 +136,7 @@ class App:
         length = (b"content-length", b"%d" % len(body))
         unread = [(b"connection", b"close")] if refused.kind in ("too_large", "too_slow") else []
         await reply.start(status, [*headers, *dialect.headers({}, request_id, 0.0), length, *unread], stream=False)
-        await reply.send(body)
-        await reply.finish()
+        await reply.finish(body)
 
     async def _tell(self, path: str, headers: Mapping[bytes, bytes], reply: HttpReply) -> None:
         """What is here, and which models."""
@@ -178,8 +154,14 @@ class App:
             }
         body = msgspec.json.encode(told)
         await reply.start(200, [(b"content-length", b"%d" % len(body))], stream=False)
-        await reply.send(body)
-        await reply.finish()
+        await reply.finish(body)
+
+
+def _part(event: Mapping[str, Any]) -> tuple[bytes, bool]:
+    """A part of a body, and whether there is more."""
+    if event["type"] == "http.disconnect":
+        raise Refused("bad_request", "The client hung up before its request was whole.")
+    return event["body"], event["more_body"]
 
 
 class Connection(HttpToolsProtocol):
@@ -195,6 +177,7 @@ class Connection(HttpToolsProtocol):
         type(self).open_now += 1
         self._head: asyncio.TimerHandle | None = None  # runs from a head's first byte, or the connection's start
         self._head_bytes = 0
+        self.lost_at: float | None = None  # on the loop's clock
         super().connection_made(transport)
         if self.open_now > CONNECTIONS_MAX:
             transport.abort()
@@ -203,8 +186,16 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         type(self).open_now -= 1
+        self.lost_at = self.loop.time()
         self._head_came()
         super().connection_lost(exc)
+
+    def reset(self) -> None:
+        """Tear it down: the client is sent RST."""
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -217,11 +208,15 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]
 
     def on_headers_complete(self) -> None:
         self._head_came()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.cycle.scope[CAME_WHOLE] = True  # type: ignore[literal-required]
 
     def _await_head(self) -> None:
         if self._head is None:

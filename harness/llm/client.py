@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import json
+import math
+import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 import msgspec
@@ -74,6 +76,21 @@ class Model(Protocol):
 
     async def close(self) -> None:
         """Let go of all connections."""
+
+
+@contextmanager
+def environment_ignored(prefix: str) -> Iterator[None]:
+    """Within this there are no variables of that prefix: an SDK's client takes keys, addresses and headers from them.
+
+    What a client is given overrides most of them, but no argument undoes a custom header or an organization.
+    """
+    hidden = {name: value for name, value in os.environ.items() if name.startswith(prefix)}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 class Pieces:
@@ -214,7 +231,8 @@ def retry_after_s(headers: Mapping[str, str], *, now: float) -> float:
         if said is None:
             continue
         try:
-            return max(0.0, float(said) * scale)
+            wait_s = float(said) * scale
+            return max(0.0, wait_s) if math.isfinite(wait_s) else 0.0
         except ValueError:
             pass
         try:

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
+
 from harness.llm.draws import normal, uniforms
 
 WORKFLOW_SHARE = 0.6
@@ -62,8 +64,7 @@ MODELS: Mapping[str, Model] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """When the tokens of one answer come: the first after `ttft_s`, each later one `token_s` after the one before it,
     and all from token `stall_after` on later by `stall_s`."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import openai
+from openai.types.responses import ResponseError
 
 from harness.llm.client import (
     RETRY_HEADER,
@@ -17,6 +18,7 @@ from harness.llm.client import (
     LlmFailed,
     Pieces,
     Prompt,
+    environment_ignored,
     failed_by_status,
     failures_told,
     whole,
@@ -43,12 +45,13 @@ class OpenAIModels:
 
     def __init__(self, url: str, *, key: str, sdk_retries: int) -> None:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        self._client = openai.AsyncOpenAI(
-            base_url=f"{url}/v1",
-            api_key=key,
-            max_retries=sdk_retries,
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits, trust_env=False, follow_redirects=False),
-        )
+        with environment_ignored("OPENAI_"):
+            self._client = openai.AsyncOpenAI(
+                base_url=f"{url}/v1",
+                api_key=key,
+                max_retries=sdk_retries,
+                http_client=openai.DefaultAsyncHttpxClient(limits=limits, trust_env=False, follow_redirects=False),
+            )
         self._tells_attempts = sdk_retries == 0
 
     async def close(self) -> None:
@@ -111,6 +114,8 @@ class OpenAIModels:
 
     async def _responses(self, asked: dict[str, Any]) -> Answer:
         response = await self._client.responses.create(**asked)
+        if response.status == "failed":
+            raise _failed(response.error)
         whole(response.status, good=_RESPONSES_GOOD, short=_RESPONSES_SHORT)
         usage = response.usage
         call = next((item for item in response.output if item.type == "function_call"), None)
@@ -132,7 +137,9 @@ class OpenAIModels:
                             pieces.add(event.delta)
                         case "response.output_item.added" if event.item.type == "function_call":
                             pieces.tool = event.item.name
-                        case "response.completed" | "response.incomplete" | "response.failed":
+                        case "response.failed":
+                            raise _failed(event.response.error)
+                        case "response.completed" | "response.incomplete":
                             pieces.finish = event.response.status
                             if event.response.usage is not None:
                                 pieces.input_tokens = event.response.usage.input_tokens
@@ -141,6 +148,11 @@ class OpenAIModels:
                             raise LlmFailed(f"an error in the stream: {event.message}", error_class="llm_error_event")
         whole(pieces.finish, good=_RESPONSES_GOOD, short=_RESPONSES_SHORT)
         return pieces.answer()
+
+
+def _failed(error: ResponseError | None) -> LlmFailed:
+    """A response whose making failed: told within the answer, under status 200."""
+    return LlmFailed(f"an error in the answer: {error.message if error else 'none'}", error_class="llm_error_event")
 
 
 def _translated(error: Exception) -> LlmFailed | None:

@@ -16,6 +16,8 @@ from harness.llm.wire import Allowance, Asked, Bucket, Refused
 from harness.scenario.models import Quota
 
 RAMP_WINDOW_S = 60.0
+ROUNDING_S = 1e-9
+"""Who waited as long as told is admitted, whatever the last bit of a float says."""
 
 
 class TokenBucket:
@@ -31,7 +33,8 @@ class TokenBucket:
     def wait_s(self, cost: float) -> float:
         """How long until a request of this cost is admitted; 0 when it is now."""
         self._refill()
-        return max(0.0, (min(cost, self._capacity) - self._level) / self._rate)
+        wait_s = (min(cost, self._capacity) - self._level) / self._rate
+        return wait_s if wait_s > ROUNDING_S else 0.0
 
     def take(self, cost: float) -> None:
         """It was admitted; a negative cost gives back what was charged too much."""
@@ -57,7 +60,7 @@ class Quotas:
         self._models = {model: _ModelQuota(quota, clock) for model, quota in quotas.items()}
 
     def _of(self, model: str) -> _ModelQuota | None:
-        return self._models.get(model) or self._models.get(undated(model))
+        return (self._models.get(model) or self._models.get(undated(model))) if self._models else None
 
     def admit(self, asked: Asked) -> None:
         """Charge the request to its model's buckets, or raise `Refused` and charge nothing."""
@@ -65,11 +68,17 @@ class Quotas:
         if quota is not None:
             quota.admit(asked)
 
-    def settle(self, asked: Asked, output_tokens: int, cost_usd: float) -> None:
-        """The answer is generated: charge what only now is known."""
-        quota = self._of(asked.model)
+    def generated(self, model: str, tokens: int) -> None:
+        """So many more tokens of an answer were generated: charge them."""
+        quota = self._of(model)
         if quota is not None:
-            quota.settle(output_tokens, cost_usd)
+            quota.generated(tokens)
+
+    def spent(self, model: str, cost_usd: float) -> None:
+        """A call cost this."""
+        quota = self._of(model)
+        if quota is not None:
+            quota.spent(cost_usd)
 
     def allowances(self, model: str) -> dict[Bucket, Allowance]:
         """What the headers tell of the model's buckets."""
@@ -107,25 +116,28 @@ class _ModelQuota:
             )
             raise Refused("rate_limit", message, retry_after_s=waits[worst], bucket=worst)
         for name, bucket in self._buckets.items():
-            bucket.take(costs[name])
+            if name != "output-tokens":
+                bucket.take(costs[name])
         if self._ramp is not None:
             self._ramp.admitted()
 
-    def settle(self, output_tokens: int, cost_usd: float) -> None:
-        self._spent_usd += cost_usd
+    def generated(self, tokens: int) -> None:
         if (bucket := self._buckets.get("output-tokens")) is not None:
-            bucket.take(output_tokens - 1)  # one was charged at the start
+            bucket.take(tokens)
+
+    def spent(self, cost_usd: float) -> None:
+        self._spent_usd += cost_usd
 
     def allowances(self) -> dict[Bucket, Allowance]:
         return {name: bucket.allowance() for name, bucket in self._buckets.items()}
 
     def _costs(self, asked: Asked) -> dict[Bucket, float]:
-        """Output is charged when it is known; where input and output are one bucket (OpenAI), by what it may be."""
+        """Output is charged as it is generated; where input and output are one bucket (OpenAI), by what it may be."""
         return {
             "requests": 1.0,
             "tokens": asked.input_tokens + max(asked.max_tokens or 0, OUTPUT_TOKENS_ESTIMATED),
             "input-tokens": asked.input_tokens,
-            "output-tokens": 1.0,
+            "output-tokens": 1.0,  # for a bucket that is overdrawn, nobody is admitted
         }
 
 
@@ -135,20 +147,34 @@ class Ramp:
     def __init__(self, per_minute: float, *, clock: Callable[[], float]) -> None:
         self._growth = per_minute * RAMP_WINDOW_S  # requests of a window
         self._clock = clock
-        self._admitted: deque[float] = deque()
+        self._before: deque[float] = deque()  # admitted in the minute before the last one
+        self._recent: deque[float] = deque()  # in the last one
 
     def wait_s(self) -> float:
         """How long until one more is admitted; 0 when it is now."""
         now = self._clock()
-        while self._admitted and self._admitted[0] <= now - 2 * RAMP_WINDOW_S:
-            self._admitted.popleft()
-        recent = [at for at in self._admitted if at > now - RAMP_WINDOW_S]
-        allowed = len(self._admitted) - len(recent) + self._growth
-        return 0.0 if len(recent) < max(1.0, allowed) else recent[0] + RAMP_WINDOW_S - now
+        while self._recent and self._recent[0] <= now - RAMP_WINDOW_S:
+            self._before.append(self._recent.popleft())
+        while self._before and self._before[0] <= now - 2 * RAMP_WINDOW_S:
+            self._before.popleft()
+        before, recent = len(self._before), len(self._recent)
+        if self._allowed(before, recent):
+            return 0.0
+        # What the passing of time will change: requests leave the last minute, and then the one before it.
+        leaving = [(at + RAMP_WINDOW_S, 1, -1) for at in self._recent]
+        leaving += [(at + 2 * RAMP_WINDOW_S, -1, 0) for at in (*self._before, *self._recent)]
+        for at, older, newer in sorted(leaving):
+            before, recent = before + older, recent + newer
+            if self._allowed(before, recent):
+                return at - now
+        raise AssertionError("a minute without requests admits one")
+
+    def _allowed(self, before: int, recent: int) -> bool:
+        return recent + 1 <= max(1.0, before + self._growth)
 
     def admitted(self) -> None:
         """One was."""
-        self._admitted.append(self._clock())
+        self._recent.append(self._clock())
 
 
 OUTPUT_TOKENS_ESTIMATED = 16

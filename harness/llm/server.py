@@ -13,9 +13,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,9 +24,6 @@ from harness.llm.calls import CallLog
 from harness.llm.config import MeasureBegan, ProviderConfig, ProviderFailed, ProviderLine, ProviderReady
 from harness.llm.simulator import Simulator
 from harness.llm.wire import Source
-
-if TYPE_CHECKING:
-    from harness.llm.app import App
 
 BACKLOG = 4096
 STOP_S = 1.0
@@ -56,7 +52,7 @@ async def serve(config: ProviderConfig, say: Say, stdin_fd: int) -> int:
     try:
         log = CallLog(Path(config.log) if config.log else None)
         source = source_of(config, log, lambda: time.monotonic() - config.t0, say)
-        listener = _listen(config)
+        listener = listen(config)
     except UsageError as error:
         say(ProviderFailed(str(error), usage=True))
         return 2
@@ -69,7 +65,7 @@ async def serve(config: ProviderConfig, say: Say, stdin_fd: int) -> int:
     log.failed.add_done_callback(lambda _: stop.set())
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(stdin_fd, _Input(stdin_fd, source, stop))
-    serving = asyncio.create_task(_uvicorn(App(source), listener, stop))
+    serving = asyncio.create_task(run_app(App(source), listener, stop))
     host, port = listener.getsockname()[:2]
     say(ProviderReady(f"http://{f'[{host}]' if ':' in host else host}:{port}"))
     await serving
@@ -80,7 +76,7 @@ async def serve(config: ProviderConfig, say: Say, stdin_fd: int) -> int:
     return 0
 
 
-def _listen(config: ProviderConfig) -> socket.socket:
+def listen(config: ProviderConfig) -> socket.socket:
     """A listening socket, so that connections wait in its backlog from the moment that the URL is told."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family)
@@ -94,7 +90,7 @@ def _listen(config: ProviderConfig) -> socket.socket:
     return listener
 
 
-async def _uvicorn(app: App, listener: socket.socket, stop: asyncio.Event) -> None:
+async def run_app(app: Callable[..., Awaitable[None]], listener: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop`; what is still in flight then is cut."""
     import uvicorn
 

@@ -58,6 +58,7 @@ class Simulator:
                 await self._refuse(call, dialect, refused)
         finally:
             self._in_flight -= 1
+            self._quotas.generated(asked.model, call.generated - call.charged)  # a model does not stop for a client
             self._log.add(call.line(self._config.level))
 
     async def _answer(self, call: _Answering, dialect: Dialect) -> None:
@@ -79,7 +80,7 @@ class Simulator:
         call.generated = len(scripted.pieces)
         price = price_of(config.prices, asked.model)
         call.cost_usd = price.of(asked.input_tokens, call.generated) if price is not None else 0.0
-        self._quotas.settle(asked, call.generated, call.cost_usd)
+        self._quotas.spent(asked.model, call.cost_usd)
         took = self._timing(call, model)
         if asked.stream:
             await self._stream(call, dialect, scripted, took, fault)
@@ -111,7 +112,7 @@ class Simulator:
             attempt=asked.attempt,
             output_tokens=call.generated,
         )
-        return drawn.scaled(load_factor(self._in_flight) * config.time_scale)
+        return drawn.scaled(load_factor(self._in_flight - 1) * config.time_scale)
 
     async def _whole(
         self, call: _Answering, dialect: Dialect, scripted: Scripted, took: Timing, fault: LlmFault | None
@@ -129,11 +130,11 @@ class Simulator:
             payload = payload[: len(payload) // 2]
         length = [] if what == "dropped" else [(b"content-length", b"%d" % len(payload))]
         await call.reply.start(200, [*self._headers(call, dialect), *length], stream=False)
-        await call.reply.send(payload)
         if what == "dropped":
+            await call.reply.send(payload)
             call.reply.reset()
             return
-        await call.reply.finish()
+        await call.reply.finish(payload)
         whole = what not in ("truncated", "malformed_chunk")
         call.handed_over(scripted.text if whole else "", call.generated if whole else 0)
         call.complete = whole and harmless(what)
@@ -177,16 +178,20 @@ class Simulator:
                 sent += 1
             await call.reply.send(b"".join(held))
             held.clear()
-            call.handed_over("".join(chunks[first:sent]), ends[sent - 1] - call.sent)
+            tokens = ends[sent - 1] - call.sent
+            call.handed_over("".join(chunks[first:sent]), tokens)
+            call.charged += tokens
+            self._quotas.generated(call.asked.model, tokens)
         if what == "dropped":
             call.reply.reset()
             return
         if what == "error_event":
             refused = Refused("overloaded", "Overloaded")
-            await call.reply.send(dialect.error_event(refused, call.request_id))
-        elif what != "truncated":
-            await call.reply.send(stream.finishing + stream.closing)
-        await call.reply.finish()
+            await call.reply.finish(dialect.error_event(refused, call.request_id))
+        elif what == "truncated":
+            await call.reply.finish()
+        else:
+            await call.reply.finish(stream.finishing + stream.closing)
         call.complete = call.reply.gone_at is None and not cut and harmless(what)
 
     def _sizes(self, call: _Answering) -> Sequence[int]:
@@ -209,8 +214,7 @@ class Simulator:
         call.status, call.error, call.retry_after_s = status, refused.kind, refused.retry_after_s
         headers = [*headers, *self._headers(call, dialect), (b"content-length", b"%d" % len(body))]
         await call.reply.start(status, headers, stream=False)
-        await call.reply.send(body)
-        await call.reply.finish()
+        await call.reply.finish(body)
 
 
 def harmless(fault: str | None) -> bool:
@@ -219,27 +223,28 @@ def harmless(fault: str | None) -> bool:
 
 
 class _Answering:
-    """One call while it is answered."""
+    """One call while it is answered. What stands on the class is what most calls never change."""
+
+    status = 200
+    error = ""
+    fault = ""
+    retry_after_s: float | None = None
+    ttft_planned_s: float | None = None
+    ended_planned_s: float | None = None
+    ttft_s: float | None = None
+    complete = False
+    generated = 0
+    sent = 0
+    charged = 0  # of what was generated, to the quota
+    cost_usd = 0.0
 
     def __init__(self, clock: Callable[[], float], asked: Asked, reply: Reply, number: int) -> None:
         self._clock = clock
-        self._loop_began = asyncio.get_running_loop().time()  # which is coarse: only `gone_at` is told on it
         self.at = clock()
         self.asked = asked
         self.reply = reply
         self.number = number
         self.request_id = f"{number:024x}"
-        self.status = 200
-        self.error = ""
-        self.fault = ""
-        self.retry_after_s: float | None = None
-        self.ttft_planned_s: float | None = None
-        self.ended_planned_s: float | None = None
-        self.ttft_s: float | None = None
-        self.complete = False
-        self.generated = 0
-        self.sent = 0
-        self.cost_usd = 0.0
         self._digest = blake2b(digest_size=16)
 
     def since(self) -> float:
@@ -262,7 +267,11 @@ class _Answering:
     def line(self, level: str) -> LlmCall:
         """The call as it is written down."""
         asked, canary, gone_at = self.asked, self.asked.canary, self.reply.gone_at
-        gone = gone_at is not None and not self.complete
+        ended_s = self.since()
+        gone = False
+        if gone_at is not None and not self.complete:
+            gone = True
+            ended_s = max(0.0, ended_s - (asyncio.get_running_loop().time() - gone_at))
         return LlmCall(
             level=level,
             at=self.at,
@@ -280,7 +289,7 @@ class _Answering:
             ttft_planned_s=self.ttft_planned_s,
             ended_planned_s=self.ended_planned_s,
             ttft_s=self.ttft_s,
-            ended_s=gone_at - self._loop_began if gone and gone_at is not None else self.since(),
+            ended_s=ended_s,
             complete=self.complete,
             gone=gone,
             input_tokens=asked.input_tokens if self.generated else 0,

@@ -169,8 +169,8 @@ class Reply(Protocol):
     async def send(self, payload: bytes) -> None:
         """Send a part of the body. Nothing is sent to a client that has gone."""
 
-    async def finish(self) -> None:
-        """The body is whole."""
+    async def finish(self, payload: bytes = b"") -> None:
+        """Send the last part of the body: it is whole."""
 
     def reset(self) -> None:
         """Tear the connection down, at any time, head or no head."""

@@ -177,5 +177,5 @@ def report_of(ask: Ask, answer: Answer) -> Report:
         raise LlmFailed(f"{what}, and was asked for {TOOL if ask.tool else 'text'!r}", error_class="llm_invalid_answer")
     try:
         return _read_report(answer.text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise LlmFailed(f"the answer is not what was asked for: {error}", error_class="llm_invalid_answer") from error
