@@ -56,9 +56,9 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdic
     for level in summary.levels:
         checks += _validity(level)
         checks += invariants(level, summary.unreadable, summary.altered)
-        checks += [
-            check_limit(limit, level.metric(limit.metric)) for limit in (limits.of(level.level) if limits else ())
-        ]
+        for limit in limits.of(level.level) if limits else ():
+            check = check_limit(limit, level.metric(limit.metric))
+            checks.append(_refused_by_us(check) if level.status == "budget_spent" else check)
     word = _word(checks)
     return Verdict(
         word=word,
@@ -68,6 +68,14 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdic
         limits_judged=limits is not None,
         checks=tuple(checks),
     )
+
+
+def _refused_by_us(check: Check) -> Check:
+    """At the cap on cost we refused calls ourselves, and what failed of that is in all numbers: no breach is proven."""
+    if check.result != "breached":
+        return check
+    text = f"{check.sentence}; calls that were refused at the cap on cost may be why"
+    return msgspec.structs.replace(check, result="unsure", sentence=text)
 
 
 def _word(checks: Sequence[Check]) -> Word:

@@ -18,14 +18,16 @@ from harness.llm.client import Answer, LlmFailed, Prompt
 from harness.load.integrity import Integrity
 from harness.orchestrator.asking import Asking, Metered, open_asking, prompt_of, report_of
 from harness.orchestrator.call import Call
+from harness.orchestrator.durable import DurableOrchestrator
 from harness.orchestrator.embedded import Embedded
 from harness.orchestrator.options import read_options
 from harness.scenario.models import Ask, Llm, LlmFault, LlmFaultKind
 from harness.scenario.shapes import Step
 from harness.store.memory import MemoryStore
-from harness.store.store import Versioned
+from harness.store.store import StateStore, Versioned
 from harness.target.target import Services, WorkflowRequest
 from tests.llm.conftest import Serve, _serving
+from tests.orchestrator.test_durable import crash, submitted
 
 ASK = Ask(model="gpt-4.1-mini")
 FINDING = "0f" * 16
@@ -389,3 +391,40 @@ def test_a_deadline_hangs_up(serve: Serve) -> None:
     asyncio.run(main())
     [call] = served.calls_of("10-2", 1)
     assert call.gone
+
+
+def test_a_step_that_runs_again_after_a_crash_asks_again() -> None:
+    """What was not stored is asked for once more, what was is not; and the workflow ends right."""
+
+    async def main() -> None:
+        store, models = MemoryStore(clock=clock), [Scripted(None, 50.0), Scripted()]
+        options = {
+            "workflow": OPTIONS["workflow"],
+            "agent": {name: {"work": {"llm": {"model": "gpt-4.1-mini"}}} for name in OPTIONS["agent"]},
+            "state": {"store": "redis", "lease": 1.0, "kept": 60.0},
+        }
+
+        class OverMemory(DurableOrchestrator):
+            async def open(self, services: Services) -> StateStore:
+                return store
+
+        async def started(model: Scripted) -> DurableOrchestrator:
+            one = OverMemory(read_options(options), clock=clock)
+            await one.start(Services(llm_url="http://127.0.0.1:9"))
+            assert one._engine._means.asking is not None
+            one._engine._means.asking._models["openai"] = model
+            return one
+
+        one = await started(models[0])
+        run = await submitted(one, REQUEST)
+        await asyncio.sleep(2.0)
+        await crash(one, run)
+        two = await started(models[1])
+        two.admit(REQUEST)
+        await two.accept(REQUEST)
+        result = await two.run(REQUEST, RecordingWatch())
+        assert result.digest == right_digest(REQUEST)
+        assert [len(model.asked_at) for model in models] == [2, 2]
+        await two.stop()
+
+    simulate(main)

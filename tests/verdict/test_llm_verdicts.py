@@ -145,9 +145,10 @@ def test_a_spent_budget_is_inconclusive(asking: RunBuilder) -> None:
     assert any("level 25 was not run" in sentence for sentence in verdict.sentences)
 
 
-def test_a_limit_broken_before_the_budget_was_spent_is_broken(asking: RunBuilder) -> None:
-    """Doubts spoil passes only."""
+def test_a_limit_broken_when_the_budget_was_spent_is_not_proven(asking: RunBuilder) -> None:
+    """From the cap on we refused calls ourselves: what failed of that is not the target's doing."""
     asking.limits = LIMITS + 'calls = "< 10"'
     asking.ended[:] = [LevelEnd(level="10", status="budget_spent", message="all")]
     verdict = verdict_of(asking)
-    assert (verdict.word, verdict.failed) == ("failed: limit", ('limits."10".calls',))
+    assert (verdict.word, verdict.failed) == ("inconclusive", ())
+    assert any("refused at the cap on cost" in sentence for sentence in verdict.sentences)
