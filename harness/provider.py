@@ -64,7 +64,7 @@ def prices_for(scenario: Scenario | None, choice: LlmChoice) -> dict[str, Price]
 
 
 def unpriced(scenario: Scenario, prices: Mapping[str, Price]) -> list[str]:
-    """The models that the scenario's agents ask and that have no price: their calls count as free."""
+    """The models that the scenario's agents ask and that have no price: what their calls cost is not known."""
     return sorted({ask.model for ask in _asks(scenario) if price_of(prices, ask.model) is None})
 
 
@@ -162,11 +162,11 @@ def spent_usd(log: Path) -> float:
         return 0.0
     decode = msgspec.json.Decoder(_Cost).decode
     with log.open("rb") as lines:
-        return sum(decode(line).cost_usd for line in lines if line.endswith(b"\n"))
+        return sum(decode(line).cost_usd or 0.0 for line in lines if line.endswith(b"\n"))
 
 
 class _Cost(msgspec.Struct):
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
 
 
 def settings_lines(url: str) -> list[str]:

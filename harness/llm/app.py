@@ -82,8 +82,11 @@ class App:
                 await self._answer(scope, headers, dialect, receive, reply)
             except Refused as refused:
                 await self._refuse(dialect, refused, reply)
+        except asyncio.CancelledError:  # the provider ends: a half answer must not look like a whole one
+            reply.reset()
+            raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with us, the client is told as a provider would
-            sys.stderr.write(f"a bug of the provider: {type(error).__name__}: {error}\n")
+            sys.stderr.write(f"a bug of the provider: {type(error).__name__}: {' '.join(str(error).split())}\n")
             if reply.started:
                 reply.reset()
             else:
@@ -176,7 +179,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         type(self).open_now += 1
         self._head: asyncio.TimerHandle | None = None  # runs from a head's first byte, or the connection's start
-        self._head_bytes = 0
+        self._head_bytes = 0  # since the last that was whole, or the last of a body: trailers count
         self.lost_at: float | None = None  # on the loop's clock
         super().connection_made(transport)
         if self.open_now > CONNECTIONS_MAX:
@@ -198,13 +201,12 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            return
-        self._await_head()  # also for bytes that begin nothing, after which uvicorn waits for ever
         self._head_bytes += len(data)
+        super().data_received(data)
         if self._head_bytes > HEAD_BYTES_MAX:
             self.transport.abort()
+        elif self.cycle is None or self.cycle.response_complete:
+            self._await_head()  # also for bytes that begin nothing, after which uvicorn waits for ever
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -214,7 +216,12 @@ class Connection(HttpToolsProtocol):
         self._head_came()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
+        self._head_bytes = 0
         super().on_message_complete()
         self.cycle.scope[CAME_WHOLE] = True  # type: ignore[literal-required]
 

@@ -18,7 +18,7 @@ from harness.errors import UsageError
 from harness.llm.answers import AnswerReader
 from harness.llm.config import ProviderConfig
 from harness.llm.passing import retry_after_s
-from harness.llm.prices import Price, price_of
+from harness.llm.prices import price_of
 from harness.llm.recording import Recorded, read_recording
 from harness.llm.wire import Asked, Dialect, Headers, Refused, Reply
 from harness.observation.llm import LlmCall
@@ -26,7 +26,6 @@ from harness.observation.llm import LlmCall
 if TYPE_CHECKING:
     from harness.llm.calls import CallLog
 
-_FREE = Price(0.0, 0.0)
 
 
 class Replayer:
@@ -126,7 +125,8 @@ class Replayer:
         recorded = take.answer if take is not None else answer
         input_tokens = recorded.input_tokens or asked.input_tokens
         output_tokens = recorded.tokens if played.whole else answer.tokens
-        price = price_of(self._prices, asked.model) or _FREE
+        price = price_of(self._prices, asked.model)
+        cost_usd = price.of(input_tokens, recorded.tokens) if price is not None else None
         ttft_s = take.ttft_s if take is not None else None
         return LlmCall(
             level=self._level,
@@ -150,7 +150,7 @@ class Replayer:
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             unread_tokens=max(0, recorded.tokens - output_tokens),
-            cost_usd=price.of(input_tokens, recorded.tokens) if played.status == 200 else 0.0,
+            cost_usd=cost_usd if played.status == 200 else 0.0,
             digest=answer.digest,
         )
 

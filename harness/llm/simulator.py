@@ -5,15 +5,14 @@ A client that hangs up does not stop the model: what would have been generated i
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from itertools import accumulate, count
 
 import msgspec
 
 from harness.errors import unknown_name
+from harness.llm.answering import Answering
 from harness.llm.calls import CallLog
 from harness.llm.config import ProviderConfig
 from harness.llm.draws import uniforms
@@ -24,7 +23,6 @@ from harness.llm.prices import price_of
 from harness.llm.quota import Quotas
 from harness.llm.script import script
 from harness.llm.wire import Asked, Dialect, Headers, Refused, Reply, Scripted
-from harness.observation.llm import LlmCall
 from harness.scenario.models import LlmFault
 
 CHUNK_TOKENS_MAX = 4
@@ -49,7 +47,7 @@ class Simulator:
 
     async def respond(self, dialect: Dialect, asked: Asked, body: bytes, reply: Reply) -> None:
         """Answer, or refuse; the call is written down when it ended, however it did."""
-        call = _Answering(self._clock, asked, reply, next(self._numbers))
+        call = Answering(self._clock, asked, reply, next(self._numbers))
         self._in_flight += 1
         try:
             try:
@@ -61,7 +59,7 @@ class Simulator:
             self._quotas.generated(asked.model, call.generated - call.charged)  # a model does not stop for a client
             self._log.add(call.line(self._config.level))
 
-    async def _answer(self, call: _Answering, dialect: Dialect) -> None:
+    async def _answer(self, call: Answering, dialect: Dialect) -> None:
         asked, config = call.asked, self._config
         model = self._model(asked)
         fault = self._faults.concerning(asked, self._clock(), self._began)
@@ -79,8 +77,8 @@ class Simulator:
             scripted = altered(fault, scripted)
         call.generated = len(scripted.pieces)
         price = price_of(config.prices, asked.model)
-        call.cost_usd = price.of(asked.input_tokens, call.generated) if price is not None else 0.0
-        self._quotas.spent(asked.model, call.cost_usd)
+        call.cost_usd = price.of(asked.input_tokens, call.generated) if price is not None else None
+        self._quotas.spent(asked.model, call.cost_usd or 0.0)
         took = self._timing(call, model)
         if asked.stream:
             await self._stream(call, dialect, scripted, took, fault)
@@ -99,23 +97,22 @@ class Simulator:
             raise Refused("context_overflow", message, param="messages")
         return model
 
-    def _timing(self, call: _Answering, model: Served) -> Timing:
+    def _timing(self, call: Answering, model: Served) -> Timing:
         """When its tokens come, scaled and slowed by what else is in flight."""
-        asked, config = call.asked, self._config
-        canary = asked.canary
+        workflow, agent, step = _named(call.asked)
         drawn = timing(
             MODELS[model.latency],
-            seed=config.seed,
-            workflow=canary.workflow if canary else asked.digest,
-            agent=canary.agent if canary else "",
-            call=canary.step if canary else "",
-            attempt=asked.attempt,
+            seed=self._config.seed,
+            workflow=workflow,
+            agent=agent,
+            call=step,
+            attempt=call.asked.attempt,
             output_tokens=call.generated,
         )
-        return drawn.scaled(load_factor(self._in_flight - 1) * config.time_scale)
+        return drawn.scaled(load_factor(self._in_flight - 1) * self._config.time_scale)
 
     async def _whole(
-        self, call: _Answering, dialect: Dialect, scripted: Scripted, took: Timing, fault: LlmFault | None
+        self, call: Answering, dialect: Dialect, scripted: Scripted, took: Timing, fault: LlmFault | None
     ) -> None:
         what = fault.fault if fault is not None else None
         delay_s = fault.delay if fault is not None and what in ("slow_first_token", "stall") else 0.0
@@ -140,7 +137,7 @@ class Simulator:
         call.complete = whole and harmless(what)
 
     async def _stream(
-        self, call: _Answering, dialect: Dialect, scripted: Scripted, took: Timing, fault: LlmFault | None
+        self, call: Answering, dialect: Dialect, scripted: Scripted, took: Timing, fault: LlmFault | None
     ) -> None:
         what = fault.fault if fault is not None else None
         delay_s = fault.delay if fault is not None else 0.0
@@ -168,12 +165,8 @@ class Simulator:
             await call.until(due[sent])
             if call.reply.gone_at is not None:
                 return
-            now = call.since()
-            first = sent
+            now, first = max(call.since(), due[sent]), sent  # a timer may ring a moment early
             while sent < until and due[sent] <= now:
-                held.append(stream.chunks[sent])
-                sent += 1
-            if sent == first:  # a timer that rang a moment early
                 held.append(stream.chunks[sent])
                 sent += 1
             await call.reply.send(b"".join(held))
@@ -194,11 +187,11 @@ class Simulator:
             await call.reply.finish(stream.finishing + stream.closing)
         call.complete = call.reply.gone_at is None and not cut and harmless(what)
 
-    def _sizes(self, call: _Answering) -> Sequence[int]:
-        """Tokens of each chunk: one to four, drawn."""
-        left, sizes, block = call.generated, [], 0
+    def _sizes(self, call: Answering) -> Sequence[int]:
+        """Tokens of each chunk: one, so that it comes when the first token does, and then one to four, drawn."""
+        left, sizes, block = call.generated - 1, [1], 0
         while left > 0:
-            for u in uniforms("chunks", self._config.seed, call.asked.digest, block):
+            for u in uniforms("chunks", self._config.seed, *_named(call.asked), call.asked.attempt, block):
                 size = min(left, 1 + int(u * CHUNK_TOKENS_MAX))
                 if size:
                     sizes.append(size)
@@ -206,10 +199,10 @@ class Simulator:
             block += 1
         return sizes
 
-    def _headers(self, call: _Answering, dialect: Dialect) -> Headers:
+    def _headers(self, call: Answering, dialect: Dialect) -> Headers:
         return dialect.headers(self._quotas.allowances(call.asked.model), call.request_id, call.since() * 1000)
 
-    async def _refuse(self, call: _Answering, dialect: Dialect, refused: Refused) -> None:
+    async def _refuse(self, call: Answering, dialect: Dialect, refused: Refused) -> None:
         status, headers, body = dialect.refusal(refused, call.request_id)
         call.status, call.error, call.retry_after_s = status, refused.kind, refused.retry_after_s
         headers = [*headers, *self._headers(call, dialect), (b"content-length", b"%d" % len(body))]
@@ -217,84 +210,12 @@ class Simulator:
         await call.reply.finish(body)
 
 
+def _named(asked: Asked) -> tuple[str, str, str]:
+    """By what its chance is drawn: the call, whatever else its prompt holds; without a canary what was asked."""
+    canary = asked.canary
+    return (canary.workflow, canary.agent, canary.step) if canary is not None else (asked.digest, "", "")
+
+
 def harmless(fault: str | None) -> bool:
     """Whether an answer that was handed over whole, in spite of this, is as it should be."""
     return fault in (None, "slow_first_token", "stall")
-
-
-class _Answering:
-    """One call while it is answered. What stands on the class is what most calls never change."""
-
-    status = 200
-    error = ""
-    fault = ""
-    retry_after_s: float | None = None
-    ttft_planned_s: float | None = None
-    ended_planned_s: float | None = None
-    ttft_s: float | None = None
-    complete = False
-    generated = 0
-    sent = 0
-    charged = 0  # of what was generated, to the quota
-    cost_usd = 0.0
-
-    def __init__(self, clock: Callable[[], float], asked: Asked, reply: Reply, number: int) -> None:
-        self._clock = clock
-        self.at = clock()
-        self.asked = asked
-        self.reply = reply
-        self.number = number
-        self.request_id = f"{number:024x}"
-        self._digest = blake2b(digest_size=16)
-
-    def since(self) -> float:
-        """Seconds since the request had been read."""
-        return self._clock() - self.at
-
-    async def until(self, due_s: float) -> None:
-        """Wait until so many seconds after the request had been read."""
-        wait_s = due_s - self.since()
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-
-    def handed_over(self, text: str, tokens: int) -> None:
-        """So much of the answer is the client's now."""
-        if self.asked.stream and self.ttft_s is None:
-            self.ttft_s = self.since()
-        self._digest.update(text.encode())
-        self.sent += tokens
-
-    def line(self, level: str) -> LlmCall:
-        """The call as it is written down."""
-        asked, canary, gone_at = self.asked, self.asked.canary, self.reply.gone_at
-        ended_s = self.since()
-        gone = False
-        if gone_at is not None and not self.complete:
-            gone = True
-            ended_s = max(0.0, ended_s - (asyncio.get_running_loop().time() - gone_at))
-        return LlmCall(
-            level=level,
-            at=self.at,
-            api=asked.api,
-            model=asked.model,
-            workflow=canary.workflow if canary else "",
-            agent=canary.agent if canary else "",
-            step=canary.step if canary else "",
-            attempt=asked.attempt,
-            stream=asked.stream,
-            status=self.status,
-            error=self.error,
-            fault=self.fault,
-            retry_after_s=self.retry_after_s,
-            ttft_planned_s=self.ttft_planned_s,
-            ended_planned_s=self.ended_planned_s,
-            ttft_s=self.ttft_s,
-            ended_s=ended_s,
-            complete=self.complete,
-            gone=gone,
-            input_tokens=asked.input_tokens if self.generated else 0,
-            output_tokens=self.sent,
-            unread_tokens=self.generated - self.sent,
-            cost_usd=self.cost_usd,
-            digest=self._digest.hexdigest() if self.sent else "",
-        )

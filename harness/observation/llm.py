@@ -42,5 +42,5 @@ class LlmCall(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults
     input_tokens: int = 0
     output_tokens: int = 0  # handed over
     unread_tokens: int = 0  # generated (and paid) for a client that had gone, or behind a cut
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0  # None: the model has no price that is known
     digest: str = ""  # hex of blake2b-128 of the answer's text as it was handed over

@@ -69,3 +69,5 @@ def llm_remarks(levels: Sequence[LevelSummary]) -> Iterator[str]:
         share = level.metric("sdk_share").value
         if share is not None and share >= SDK_SHARE_TOLD:
             yield f"level {level.level}: the SDKs took {share:.0%} of the target's CPU: that is not orchestration"
+        if has_calls(level) and level.metric("cost").value is None:
+            yield f"level {level.level}: what its calls cost is not known: a model has no price; give it with --prices"

@@ -55,7 +55,7 @@ class LevelCalls:
             _known(call.ttft_s),
             _known(call.retry_after_s),
             call.queued_s,
-            call.cost_usd,
+            _known(call.cost_usd),
             workflow,
             workflow ^ hash(call.step),
             self._agents.setdefault(call.agent, len(self._agents)),
@@ -97,7 +97,8 @@ def read_calls(path: Path, damage: Damage) -> dict[str, LevelCalls] | None:
         return None
     found: defaultdict[str, LevelCalls] = defaultdict(LevelCalls)
     for call in read_lines(path, msgspec.json.Decoder(LlmCall), damage):
-        if call.ended_s < 0 or call.attempt < 0 or call.input_tokens < 0 or call.output_tokens < 0 or call.cost_usd < 0:
+        counted = (call.ended_s, call.attempt, call.input_tokens, call.output_tokens, call.cost_usd or 0.0)
+        if min(counted) < 0:
             damage.unreadable += 1
         else:
             found[call.level].add(call)

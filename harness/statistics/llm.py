@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -102,23 +103,28 @@ def _sum(rows: Calls, column: str) -> Metric:
 
 
 def _cost(rows: Calls) -> Metric:
-    """Of all attempts, the failed ones, too: they are paid."""
-    return Metric(value=float(np.sum(rows["cost"])), n=len(rows))
+    """Of all attempts, the failed ones, too: they are paid. Not known when one of them has no price."""
+    cost = float(np.sum(rows["cost"]))
+    return NOTHING if math.isnan(cost) else Metric(value=cost, n=len(rows))
 
 
 def _totals(rows: Calls, arrivals: Sequence[Rows], window: Window | None) -> dict[str, Metric]:
     n = len(rows)
     ended_as = np.concatenate([outcome(some) for some in arrivals] or [np.empty(0, dtype=np.int64)])
     started, ok = int(np.sum(ended_as != NOT_STARTED)), int(np.sum(ended_as == OK))
-    cost = _cost(rows).value or 0.0
+    cost = _cost(rows).value
     return {
         "attempts": Metric(value=n, n=n),
         "attempts_per_workflow": Metric(value=n / started, n=started) if started else NOTHING,
         "call_rate": Metric(value=n / window.length_s, n=n) if window else NOTHING,
         "unread_tokens": _sum(rows, "unread"),
-        "cost_per_workflow": Metric(value=cost / started, n=started) if started else NOTHING,
-        "cost_per_success": Metric(value=cost / ok, n=ok) if ok else NOTHING,
+        "cost_per_workflow": _over(cost, started),
+        "cost_per_success": _over(cost, ok),
     }
+
+
+def _over(cost: float | None, n: int) -> Metric:
+    return NOTHING if cost is None or not n else Metric(value=cost / n, n=n)
 
 
 def _lateness(rows: Calls) -> dict[str, Metric]:

@@ -60,9 +60,7 @@ def calls(folder: Path) -> dict[str, LlmCall]:
 
 def started(job: str, url: str, **what: Any) -> subprocess.Popen[str]:
     """A client at its job."""
-    client = subprocess.Popen(
-        [sys.executable, str(CLIENT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    client = subprocess.Popen([sys.executable, str(CLIENT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert client.stdin is not None
     client.stdin.write(json.dumps({"job": job, "port": int(url.rsplit(":", 1)[1]), **what}) + "\n")
     client.stdin.flush()
@@ -128,10 +126,8 @@ def requests_per_s(url: str, pid: int, seconds: float) -> tuple[float, float]:
 
 def throughput(folder: Path, rounds: int, seconds: float) -> None:
     """The two by turns."""
-    seen = []
     with simulator(folder, time_scale=1e-9) as ours, bare() as (url, pid):
-        for _ in range(rounds):
-            seen.append((requests_per_s(ours.url, ours.pid, seconds), requests_per_s(url, pid, seconds)))
+        seen = [(requests_per_s(ours.url, ours.pid, seconds), requests_per_s(url, pid, seconds)) for _ in range(rounds)]
     show("simulator, requests/s at 50 connections", [mine[0] for mine, _ in seen])
     show("bare ASGI app on the same server, requests/s", [other[0] for _, other in seen])
     show("simulator over bare, x", [mine[0] / other[0] for mine, other in seen], ">= 0.5")

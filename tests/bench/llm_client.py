@@ -28,6 +28,7 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
         self.done: asyncio.Future[None] | None = None
+        self.begun: asyncio.Future[None]  # the first event of a stream
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.done is not None and not self.done.done():
@@ -38,6 +39,7 @@ class Line(asyncio.Protocol):
         self.head, self.left = b"", -1
         self.status, self.first_at, self.ended_at = 0, 0.0, 0.0
         self.done = asyncio.get_running_loop().create_future()
+        self.begun = asyncio.get_running_loop().create_future()
         self.sent_at = time.monotonic()
         self.transport.write(request)
         return self.done
@@ -53,6 +55,7 @@ class Line(asyncio.Protocol):
                 if self.head.find(b"data: ", end) < 0:
                     return
                 self.left, self.first_at = -2, time.monotonic()
+                self.begun.set_result(None)
             else:
                 self.left = int(self.head[length + 16 : self.head.index(b"\r", length)]) - (len(self.head) - end - 4)
         elif self.left > 0:
@@ -123,9 +126,7 @@ async def hold(job: dict[str, Any]) -> dict[str, Any]:
     """Open a stream on each connection, say how many have begun, and hold them until standard input ends."""
     async with lines(job["port"], job["connections"]) as opened:
         ends = [line.send(request(job["path"], job["body"], workflow=f"w{n}")) for n, line in enumerate(opened)]
-        until = time.monotonic() + job["seconds"]
-        while time.monotonic() < until and not all(line.first_at for line in opened):
-            await asyncio.sleep(0.1)
+        await asyncio.wait([line.begun for line in opened], timeout=job["seconds"])
         open_now = sum(bool(line.first_at) and not end.done() for line, end in zip(opened, ends, strict=True))
         print(json.dumps({"open": open_now}), flush=True)
         await asyncio.to_thread(sys.stdin.read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,14 @@ def lines(path: Path) -> list[LlmCall]:
     return [msgspec.json.decode(line, type=LlmCall) for line in path.read_bytes().splitlines()]
 
 
+async def written(path: Path, count: int) -> None:
+    """Until the log has so many lines, for ten seconds at most."""
+    deadline = time.monotonic() + 10.0
+    while len(lines(path)) < count:
+        assert time.monotonic() < deadline
+        await asyncio.to_thread(time.sleep, 0.01)
+
+
 def with_log(path: Path | None, use: Callable[[CallLog], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
         await use(CallLog(path))
@@ -39,14 +48,10 @@ def test_lines_come_in_batches_without_being_asked_for(tmp_path: Path) -> None:
         for number in range(100):
             log.add(call(number))
         assert path.read_bytes() == b""
-        async with asyncio.timeout(10.0):
-            while not path.stat().st_size:
-                await asyncio.sleep(0.01)  # until the batch is due
+        await written(path, 100)
         assert lines(path) == [call(number) for number in range(100)]
         log.add(call(100))
-        async with asyncio.timeout(10.0):
-            while len(lines(path)) < 101:
-                await asyncio.sleep(0.01)  # and the next one
+        await written(path, 101)
         log.close()
 
     with_log(path, use)

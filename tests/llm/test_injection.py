@@ -20,9 +20,7 @@ NOW = 1000.0
 SCHEMA = {"type": "object", "properties": {"finding": {"type": "string"}}, "required": ["finding"]}
 
 
-def asked(
-    workflow: str = "10-1", agent: str = "data", step: str = "data-1", attempt: int = 0, **other: Any
-) -> Asked:
+def asked(workflow: str = "10-1", agent: str = "data", step: str = "data-1", attempt: int = 0, **other: Any) -> Asked:
     canary = Canary(workflow=workflow, agent=agent, step=step, finding=FINDING, tokens=60)
     given = {"api": "openai.chat", "model": "gpt-4o", "text": "", "input_tokens": 10, "canary": canary} | other
     return Asked(attempt=attempt, **given)
@@ -77,7 +75,12 @@ def test_the_first_attempts_of_each_call_fail() -> None:
     """And the next one succeeds, as the SDK counts them."""
     fault = LlmFault(fault="error", first=2)
     for step in ("data-1", "data-2"):
-        assert [concerns(fault, asked(step=step, attempt=attempt)) for attempt in range(4)] == [True, True, False, False]
+        assert [concerns(fault, asked(step=step, attempt=attempt)) for attempt in range(4)] == [
+            True,
+            True,
+            False,
+            False,
+        ]
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])

@@ -95,6 +95,14 @@ def test_cost_and_tokens_are_of_all_attempts(asking: RunBuilder) -> None:
     assert values(asking, *names) == pytest.approx([1200, 155, 9, 0.006, 0.002, 0.003])
 
 
+def test_a_call_without_a_price_leaves_the_cost_unknown(asking: RunBuilder) -> None:
+    """It was not free: a sum without it would be too small, and is not given."""
+    asking.call("w-1", "look", cost_usd=0.001)
+    asking.call("w-2", "look", cost_usd=None)
+    assert values(asking, "cost", "cost_per_workflow", "cost_per_success") == [None, None, None]
+    assert values(asking, "attempts", "output_tokens") == [2, 102]
+
+
 def test_nothing_that_succeeded_has_no_cost_a_success(asking: RunBuilder) -> None:
     """Nothing divided by nothing is not measured."""
     asking.lines = [line for line in asking.lines if getattr(line, "id", "") not in ("w-1", "w-2")]
