@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -36,6 +37,21 @@ class Unit(click.ParamType[float]):
             return parse(value, self._kind)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Factor(click.ParamType[float]):
+    """A finite number above 0."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            factor = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not (factor > 0 and math.isfinite(factor)):
+            self.fail(f"should be a number above 0, not {value}", param, ctx)
+        return factor
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -118,8 +118,9 @@ class Child:
 class Children:
     """Everything one run starts. Leaving the context ends all of it and audits that nothing is left."""
 
-    def __init__(self, run_id: str, log_dir: Path) -> None:
+    def __init__(self, run_id: str, log_dir: Path, *, hidden: Collection[str] = ()) -> None:
         self._run_id = run_id
+        self._hidden = frozenset(hidden)  # variables of our environment that no child is handed
         self._log_dir = log_dir
         self._children: list[Child] = []
         self._guardian: subprocess.Popen[bytes] | None = None
@@ -232,7 +233,8 @@ class Children:
             self.leftovers, self.unremoved = tuple(report["ended"]), tuple(report["failed"])
 
     def _environment(self) -> dict[str, str]:
-        return os.environ | {RUN_ID_VARIABLE: self._run_id, "PYTHONUNBUFFERED": "1"}
+        inherited = {name: value for name, value in os.environ.items() if name not in self._hidden}
+        return inherited | {RUN_ID_VARIABLE: self._run_id, "PYTHONUNBUFFERED": "1"}
 
     def _tell(self, entry: dict[str, object]) -> None:
         assert self._guardian is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import __version__
-from harness.arguments import EXISTING_FOLDER, FOLDER, STORES, LlmWords, Unit, llm_options
+from harness.arguments import EXISTING_FOLDER, FOLDER, STORES, Factor, LlmWords, Unit, llm_options
 from harness.errors import UsageError
 from harness.llm_command import llm as llm_command
 from harness.terminal import forget_stdout, progress_console, shown, signals
@@ -48,7 +48,7 @@ def commands() -> None:
 )
 @click.option("--postgres-url", metavar="URL", help="Use this PostgreSQL.  [env: DATABASE_URL; else as above]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the scenario's seed.")
-@click.option("--time-scale", type=click.FloatRange(0.0, min_open=True), help="Instead of the scenario's time_scale.")
+@click.option("--time-scale", type=Factor(), help="Instead of the scenario's time_scale.")
 @click.option("--warmup", type=Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "1 s".')
 @click.option("--measure", type=Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
 @click.option("--baselines", type=EXISTING_FOLDER, help=BASELINES_HELP)

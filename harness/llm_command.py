@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.arguments import LlmWords, llm_options
+from harness.arguments import Factor, LlmWords, llm_options
 from harness.terminal import progress_console, signals
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--scenario", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Take [llm] (quotas, faults, models), seed and time_scale from this scenario.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the scenario's seed, or 1.")
-@click.option("--time-scale", type=click.FloatRange(0.0, min_open=True), help="Instead of the scenario's, or 1.")
+@click.option("--time-scale", type=Factor(), help="Instead of the scenario's, or 1.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write every call down.")
 @llm_options
 def llm(
@@ -43,10 +43,12 @@ def llm(
     import msgspec
 
     from harness.child import Children
-    from harness.errors import HarnessError
-    from harness.provider import provider, settings_lines
+    from harness.errors import HarnessError, UsageError
+    from harness.provider import KEYS, provider, settings_lines
     from harness.stage import Interrupt
 
+    if log is not None and not log.absolute().parent.is_dir():
+        raise UsageError(f"--log {log}: there is no folder {str(log.parent)!r}")
     config = _config(scenario, seed, time_scale, llm.choice())
     config = msgspec.structs.replace(config, host=host, port=port, log=str(log.resolve()) if log else None)
     interrupt = Interrupt()
@@ -54,18 +56,19 @@ def llm(
     with (
         tempfile.TemporaryDirectory(prefix="harness-llm-") as logs,
         signals(interrupt, console),
-        Children(config.run_id, Path(logs)) as children,
+        Children(config.run_id, Path(logs), hidden=KEYS) as children,
         provider(children, config) as serving,
     ):
         serving.measure_began(0.0)
         for line in settings_lines(serving.url):
             click.echo(line)
+        is_told = False
         while not interrupt.asked.wait(0.2):
             if (why := serving.died()) is not None:
                 raise HarnessError(why)
-            if serving.spent is not None:
-                console.print(f"{serving.spent.cap_usd:g} USD are spent; every further call is refused")
-                interrupt.asked.wait()
+            if serving.stopped is not None and not is_told:
+                is_told = True
+                console.print(serving.stopped[1], soft_wrap=True)
 
 
 def _config(scenario: Path | None, seed: int | None, time_scale: float | None, choice: LlmChoice) -> ProviderConfig:

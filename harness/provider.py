@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,14 +23,18 @@ from harness.llm.config import (
     ProviderFailed,
     ProviderLine,
     ProviderReady,
+    RecordingEnded,
 )
 from harness.llm.models import SERVED
 from harness.llm.prices import Price, load_prices, price_of
+from harness.observation.manifest import LevelStatus
 from harness.scenario.models import Ask, Llm
 from harness.scenario.scenario import Scenario
 from harness.scenario.state_checks import works_of
 
 READY_S = 30.0
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+"""In live mode these are the relay's alone: whoever else had them could pass by its caps."""
 
 _decode = msgspec.json.Decoder(ProviderLine).decode
 
@@ -107,7 +112,7 @@ class Provider:
     def __init__(self, child: Child, url: str) -> None:
         self._child = child
         self.url = url
-        self.spent: BudgetSpent | None = None  # set once the cap on cost was reached
+        self.stopped: tuple[LevelStatus, str] | None = None  # it refuses calls from now on, and why
         self._failed: str | None = None
         threading.Thread(target=self._listen, name="provider", daemon=True).start()
 
@@ -131,7 +136,10 @@ class Provider:
         for line in self._child.stdout:
             said = _decode(line)
             if isinstance(said, BudgetSpent):
-                self.spent = said
+                next_call = f"the next call could have passed the cap of {said.cap_usd:g} USD"
+                self.stopped = "budget_spent", f"calls to models had cost {said.spent_usd:.3g} USD, and {next_call}"
+            elif isinstance(said, RecordingEnded):
+                self.stopped = "replay_ended", said.message
             elif isinstance(said, ProviderFailed):
                 self._failed = said.message
 
@@ -142,7 +150,8 @@ def provider(children: Children, config: ProviderConfig, name: str = "llm") -> I
 
     Raises UsageError or ServiceUnavailable with its own words.
     """
-    child = children.start(name, "harness.llm.server", first_line=msgspec.json.encode(config))
+    keys = {name: os.environ[name] for name in KEYS if name in os.environ} if config.mode == "live" else None
+    child = children.start(name, "harness.llm.server", first_line=msgspec.json.encode(config), extra_env=keys)
     try:
         said = _decode(expect_line(child, READY_S))
     except HarnessError as error:

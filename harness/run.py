@@ -25,6 +25,7 @@ from harness.errors import HarnessError, ServiceUnavailable, TargetUnavailable, 
 from harness.observation.machine import this_machine
 from harness.observation.manifest import LevelEnd, Manifest, sizes_of
 from harness.plan import Plan
+from harness.provider import KEYS
 from harness.provisions import Provisions, provisioned
 from harness.scenario.llm_checks import needs_llm
 from harness.scenario.scenario import Level
@@ -77,7 +78,8 @@ def _stages(
     plan: Plan, run_dir: Path, manifest: Manifest
 ) -> Iterator[tuple[Children, Provisions, Callable[[Level], Stage]]]:
     """What the levels of a run share: their processes and servers, which end on leaving, and a folder for sockets."""
-    with Children(manifest.run_id, run_dir / "logs") as children:
+    hidden = KEYS if plan.llm.mode == "live" else ()
+    with Children(manifest.run_id, run_dir / "logs", hidden=hidden) as children:
         sockets = Path(tempfile.mkdtemp(prefix="harness-", dir=_short_folder()))
         children.register_folder(sockets)
         with provisioned(

@@ -271,8 +271,8 @@ class Stage:
             return unwatched
         if (why := self.provisions.died() or (cast.provider.died() if cast.provider else None)) is not None:
             return self._end("harness_failed", why)
-        if cast.provider is not None and (spent := cast.provider.spent) is not None:
-            return self._end("budget_spent", f"{spent.spent_usd:.4g} of {spent.cap_usd:g} USD were spent on models")
+        if cast.provider is not None and cast.provider.stopped is not None:
+            return self._end(*cast.provider.stopped)
         try:
             died = cast.hosting.look() if cast.hosting is not None else None
         except (TargetUnavailable, HarnessError) as error:

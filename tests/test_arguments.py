@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
-from harness.arguments import LlmWords
+from harness.arguments import Factor, LlmWords
 from harness.errors import UsageError
 
 
@@ -14,6 +15,14 @@ def words(llm: str, **rest: object) -> LlmWords:
     """The options as given on a command line; those left out as click leaves them."""
     given = {"spend_max": None, "concurrency": None, "upstream": (), "record": None, "prices": None, "confirmed": False}
     return LlmWords(llm, **(given | rest))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "much"])
+def test_a_factor_is_a_finite_number_above_zero(text: str) -> None:
+    """Everything else would be found out only where it is used."""
+    with pytest.raises(click.BadParameter):
+        Factor().convert(text, None, None)
+    assert Factor().convert("0.5", None, None) == 0.5
 
 
 def test_the_simulator_answers_unless_told_otherwise() -> None:

@@ -248,3 +248,20 @@ def test_a_removal_that_fails_is_reported_without_its_arguments(tmp_path: Path, 
     assert children.leftovers == ()
     assert children.unremoved == ("the thing could not be removed: ValueError",)
     assert removals.exists()
+
+
+def test_a_hidden_variable_is_handed_to_nobody(tmp_path: Path, modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But to whom it is given by name."""
+    (modules / "tells.py").write_text("import os\nprint(os.environ.get('SECRET', 'nothing'), flush=True)\ninput()")
+    monkeypatch.setenv("SECRET", "key")
+    monkeypatch.setenv("PYTHONPATH", str(modules))
+    with Children("test-hidden", tmp_path / "logs", hidden=("SECRET",)) as children:
+        told = [
+            expect_line(children.start(f"tells-{number}", "tells", first_line=b"", extra_env=given), 30)
+            for number, given in enumerate((None, {"SECRET": "key"}))
+        ]
+        living = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+        guardians = [process for process in living if "harness.guardian" in process.cmdline()]
+        assert guardians
+        assert all("SECRET" not in guardian.environ() for guardian in guardians)
+    assert told == [b"nothing\n", b"key\n"]

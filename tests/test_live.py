@@ -147,6 +147,30 @@ def test_a_cap_ends_the_run_without_a_verdict_on_the_target(here: Folder, upstre
     assert 0 < sum(call.cost_usd for call in here.calls()) <= 0.02
 
 
+def test_a_replay_that_runs_dry_is_no_verdict_on_the_target(here: Folder, upstream: str) -> None:
+    """The first call that was not recorded ends the level, and the reason is told."""
+    here.write("burst = [3]\nwarmup = '0 s'\nmeasure = '2 s'\ndrain = '20 s'", "3")
+    code, said = here.run(*live(upstream, "2 USD", "--yes", "--llm-record", "c.rec"))
+    assert code == 0, said
+    code, said = here.run("--llm", "replay:c.rec", "--seed", "9", key=None)
+    assert code == 3, said
+    assert "inconclusive" in said
+    assert "recording" in said
+    assert "--measure" in said
+
+
+def test_only_the_relay_has_the_keys(here: Folder, upstream: str) -> None:
+    """A target of the user's own looks for them, and finds none."""
+    body = '[[workflow]]\nkind = "look"\n[llm]\n[python]\nexpect = { "/key" = { equals = "none" } }\n'
+    load = "burst = [2]\nwarmup = '0 s'\nmeasure = '2 s'\ndrain = '20 s'"
+    here.write(load, "2", body=body, head='target = "python:bot:run"\n')
+    (here.folder / "scenarios" / "bot.py").write_text(
+        "import os\nasync def run(request, watch):\n    return {'key': os.environ.get('OPENAI_API_KEY', 'none')}\n"
+    )
+    code, said = here.run(*live(upstream, "2 USD", "--yes"))
+    assert code == 0, said
+
+
 def test_live_without_a_key_or_a_confirmation(here: Folder, upstream: str) -> None:
     """Exit 2, and no run was begun."""
     here.write("burst = [2]\nmeasure = '2 s'\nwarmup = '0 s'", "2")

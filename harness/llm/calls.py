@@ -17,6 +17,7 @@ class CallLog:
     """Appends lines; `failed` is set when the disk refuses one. Without a path nothing is written."""
 
     def __init__(self, path: Path | None) -> None:
+        self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if path is not None else None
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
@@ -44,7 +45,7 @@ class CallLog:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError as error:
-            self.failed.set_result(f"calls.jsonl cannot be written: {error.strerror}")
+            self.failed.set_result(f"{self._path} cannot be written: {error.strerror}")
 
     def close(self) -> None:
         """Write what is held, and let go of the file."""

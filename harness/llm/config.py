@@ -68,4 +68,10 @@ class BudgetSpent(msgspec.Struct, tag_field="type", tag="budget", frozen=True):
     cap_usd: float
 
 
-ProviderLine = ProviderReady | ProviderFailed | BudgetSpent
+class RecordingEnded(msgspec.Struct, tag_field="type", tag="recording", frozen=True):
+    """Replay: a call came that the recording holds nothing like; said once, of the first of them."""
+
+    message: str
+
+
+ProviderLine = ProviderReady | ProviderFailed | BudgetSpent | RecordingEnded

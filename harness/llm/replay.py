@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.llm.answers import AnswerReader
-from harness.llm.config import ProviderConfig
+from harness.llm.config import ProviderConfig, RecordingEnded
 from harness.llm.passing import retry_after_s
 from harness.llm.prices import price_of
 from harness.llm.recording import Recorded, read_recording
@@ -27,11 +27,16 @@ if TYPE_CHECKING:
     from harness.llm.calls import CallLog
 
 
-
 class Replayer:
     """A `Source` that answers from a recording. Raises UsageError when it cannot be read. `clock` is s from t0."""
 
-    def __init__(self, config: ProviderConfig, log: CallLog, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: ProviderConfig,
+        log: CallLog,
+        clock: Callable[[], float],
+        say: Callable[[RecordingEnded], None] = lambda _: None,
+    ) -> None:
         if config.replay is None:
             raise UsageError("a replay needs the path of a recording")
         self._level = config.level
@@ -39,6 +44,8 @@ class Replayer:
         self._prices = config.prices
         self._log = log
         self._clock = clock
+        self._say = say
+        self._has_ended = False
         self._takes: dict[tuple[str, str], list[_Take]] = {}
         self._served: Counter[tuple[str, str]] = Counter()
         self._models: Counter[tuple[str, str]] = Counter()
@@ -59,6 +66,9 @@ class Replayer:
             request_id = secrets.token_hex(12)
             played.status, headers, payload = dialect.refusal(refused, request_id)
             played.error = "not_recorded"
+            if not self._has_ended:
+                self._has_ended = True
+                self._say(RecordingEnded(refused.message))
             headers = [*headers, *dialect.headers({}, request_id, 0.0)]
             await reply.start(played.status, headers, stream=False)
             await reply.send(payload)

@@ -42,7 +42,7 @@ def source_of(config: ProviderConfig, log: CallLog, clock: Callable[[], float], 
     if config.mode == "replay":
         from harness.llm.replay import Replayer
 
-        return Replayer(config, log, clock)
+        return Replayer(config, log, clock, say)
     return Simulator(config, log, clock)
 
 

@@ -13,8 +13,11 @@ from harness.observation.observation import SCHEMA_VERSION
 
 FILE = "run.json"
 
-LevelStatus = Literal["complete", "target_died", "target_unavailable", "interrupted", "budget_spent", "harness_failed"]
-"""`budget_spent`: calls to the real models reached the cap on cost that was confirmed, so the level ended early."""
+LevelStatus = Literal[
+    "complete", "target_died", "target_unavailable", "interrupted", "budget_spent", "replay_ended", "harness_failed"
+]
+"""`budget_spent`: the next call to a real model could have passed the cap on cost; `replay_ended`: a call was made that
+the recording holds nothing like. Both end the level early."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

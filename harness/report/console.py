@@ -82,7 +82,7 @@ def _levels(summary: Summary, verdict: Verdict) -> Table:
 
 def _models(console: Console, summary: Summary) -> None:
     """Calls to models, if there were any."""
-    headings, rows = llm_table(summary.levels)
+    headings, rows = llm_table(summary.levels, narrow=True)
     if not rows:
         return
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)

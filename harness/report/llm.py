@@ -39,13 +39,21 @@ def has_calls(level: LevelSummary) -> bool:
     return "attempts" in level.metrics
 
 
-def llm_table(levels: Sequence[LevelSummary]) -> tuple[list[str], list[list[str]]]:
+NARROW: Mapping[str, str] = {
+    "calls": "calls", "TTFT p50/p95": "TTFT p50/p95", "call p50/p95": "call p50/p95", "amplification": "tries",
+    "429": "429", "a success": "cost a success", "overhead p50/p95": "overhead p50/p95", "of target's": "SDK CPU",
+}  # fmt: skip
+"""The columns that a terminal has room for, and their headings there."""
+
+
+def llm_table(levels: Sequence[LevelSummary], *, narrow: bool = False) -> tuple[list[str], list[list[str]]]:
     """Headings and rows, a level each; no rows where no model was asked."""
     asking = [level for level in levels if has_calls(level)]
+    headings = NARROW if narrow else {heading: heading for heading in LLM_COLUMNS}
     columns = {
-        heading: names
+        headings[heading]: names
         for heading, names in LLM_COLUMNS.items()
-        if any(level.metric(name).value is not None for level in asking for name in names)
+        if heading in headings and any(level.metric(name).value is not None for level in asking for name in names)
     }
     rows = [[level.level, *(_cell(level, names) for names in columns.values())] for level in asking]
     return ["LLM", *columns], rows

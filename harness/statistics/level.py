@@ -40,7 +40,10 @@ from harness.statistics.tally import (
 Status = LevelStatus | Literal["unfinished", "not_run"]
 """How a level ended; `unfinished`: the run was killed within it, `not_run`: it never began."""
 
-CUT: tuple[Status, ...] = ("interrupted", "budget_spent", "harness_failed", "unfinished")
+REFUSED_BY_US: tuple[Status, ...] = ("budget_spent", "replay_ended")
+"""Ends at which we refused calls to models ourselves, so that what failed last may have failed of that."""
+
+CUT: tuple[Status, ...] = ("interrupted", "harness_failed", "unfinished", *REFUSED_BY_US)
 """Ends that are our doing: what was in flight is `unfinished` then, and speaks for no outcome."""
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from harness.observation.manifest import Manifest
-from harness.statistics.level import CUT, LevelSummary
+from harness.statistics.level import CUT, REFUSED_BY_US, LevelSummary
 from harness.statistics.summary import Summary
 from harness.verdict.check import Check
 from harness.verdict.invariants import invariants, workflows
@@ -47,6 +47,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
 
 
+WAYS_OUT: Mapping[str, str] = {
+    "budget_spent": "allow more, set a lower max_tokens, or make fewer calls",
+    "replay_ended": "replay the seed that was recorded, and shorter (--measure): no two runs get equally far",
+}
+
+
 def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdict:
     """Judge a run by `limits`; without any, by whether it measured anything that can be trusted."""
     checks = [*_run_checks(summary, manifest)]
@@ -58,7 +64,7 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdic
         checks += invariants(level, summary.unreadable, summary.altered)
         for limit in limits.of(level.level) if limits else ():
             check = check_limit(limit, level.metric(limit.metric))
-            checks.append(_refused_by_us(check) if level.status == "budget_spent" else check)
+            checks.append(_refused_by_us(check) if level.status in REFUSED_BY_US else check)
     word = _word(checks)
     return Verdict(
         word=word,
@@ -71,10 +77,10 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdic
 
 
 def _refused_by_us(check: Check) -> Check:
-    """At the cap on cost we refused calls ourselves, and what failed of that is in all numbers: no breach is proven."""
+    """We refused calls at the end, and what failed of that is in all numbers: no breach is proven."""
     if check.result != "breached":
         return check
-    text = f"{check.sentence}; calls that were refused at the cap on cost may be why"
+    text = f"{check.sentence}; calls that we refused ourselves at the end may be why"
     return msgspec.structs.replace(check, result="unsure", sentence=text)
 
 
@@ -99,10 +105,8 @@ def _sentences(word: Word, checks: Sequence[Check]) -> Iterator[str]:
         yield f"all {held} limits held, and {promised} invariants"
         narrow = [check.name for check in checks if check.by_value]
         if narrow:
-            yield (
-                f"{len(narrow)} of them by their value alone, for which more workflows would have to vouch: "
-                + ", ".join(narrow)
-            )
+            alone = "1 of them by its value" if len(narrow) == 1 else f"{len(narrow)} of them by their value"
+            yield f"{alone} alone, for which more workflows would have to vouch: {', '.join(narrow)}"
     for result in ("cut", "breached", "unsure"):
         yield from (check.sentence for check in checks if check.result == result)
 
@@ -123,12 +127,12 @@ def _run_checks(summary: Summary, manifest: Manifest) -> Iterator[Check]:
     if summary.unreadable:
         text = f"{summary.unreadable} damaged lines in the run's files were left out; run again to be sure"
         yield Check(name="run.journal", kind="validity", result="unsure", sentence=text)
-    ended_early = any(level.status in ("target_died", "target_unavailable", "budget_spent") for level in summary.levels)
+    reasons = ("target_died", "target_unavailable", *REFUSED_BY_US)
+    ended_early = any(level.status in reasons for level in summary.levels)
     for level in summary.levels:
         name = f'run."{level.level}"'
-        if level.status == "budget_spent":
-            text = f"level {level.level}: the budget was spent: {level.message}{_in_flight(level)}"
-            text += "; allow more, or make fewer calls"
+        if level.status in REFUSED_BY_US:
+            text = f"level {level.level} ended early: {level.message}{_in_flight(level)}; {WAYS_OUT[level.status]}"
             yield Check(name=name, level=level.level, kind="validity", result="unsure", sentence=text)
         elif level.status in CUT:
             how = level.status.replace("_", " ")

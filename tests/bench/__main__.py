@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("overheads.py", "orchestrator.py", "load.py", "judge.py", "stores.py", "history.py", "durable.py")
+SCRIPTS = ("overheads.py", "orchestrator.py", "load.py", "judge.py", "stores.py", "history.py", "durable.py", "llm.py")
 
 
 def main() -> int:

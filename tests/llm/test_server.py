@@ -229,7 +229,8 @@ def test_a_full_disk_ends_it() -> None:
     with running(log="/dev/full") as provider:
         ask(provider.url)
         said = provider.said()
-        assert said == {"type": "failed", "message": "calls.jsonl cannot be written: No space left on device"}
+        assert said["type"] == "failed"
+        assert said["message"] == "calls.jsonl cannot be written: No space left on device"
         assert provider.process.wait(20.0) == 5
 
 
@@ -250,6 +251,34 @@ def test_its_input_ends(tmp_path: Path) -> None:
     assert sorted(call.workflow for call in cut) == sorted(f"10-{number}" for number in range(20))
     assert not any(call.complete or call.gone for call in cut)
     assert {(call.output_tokens, call.unread_tokens) for call in cut} == {(0, 60)}
+
+
+def test_its_end_cuts_a_stream_within_and_a_whole_answer_before_it_begins(tmp_path: Path) -> None:
+    """Neither may look like an answer that is whole, or like one of another status."""
+    log = tmp_path / "calls.jsonl"
+    still = Llm(fault=(LlmFault(fault="stall", delay=600.0),))
+    with running(log=str(log), llm=still) as provider, Wire(provider.url) as stream, Wire(provider.url) as answer:
+        answer.send(whole(body("10-1")))
+        stream.send(whole(body("10-2", stream=True)))
+        stream.read(b"data: ")
+        began = time.monotonic()
+        assert provider.end() == (0, b"")
+        assert time.monotonic() - began < 4.0
+        seen = stream.rest
+        try:
+            while piece := stream.socket.recv(65536):
+                seen += piece
+        except ConnectionResetError:
+            pass
+        assert b"[DONE]" not in seen
+        assert not seen.endswith(b"0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            assert answer.socket.recv(65536) == b"never", "an answer"
+    cut = {call.workflow: call for call in calls(log)}
+    assert not any(call.complete or call.gone for call in cut.values())
+    assert cut["10-1"].unread_tokens == 60
+    assert 0 < cut["10-2"].output_tokens < 60
+    assert cut["10-2"].output_tokens + cut["10-2"].unread_tokens == 60
 
 
 def test_it_is_asked_to_end(tmp_path: Path) -> None:

@@ -222,13 +222,13 @@ def test_the_line_of_a_call(served: Served, client: httpx2.Client, path: str, st
 
 
 def test_what_a_call_costs(served: Served, client: httpx2.Client) -> None:
-    """By the price of its model, dated or not; nothing where there is no price."""
+    """By the price of its model, dated or not; unknown where there is no price."""
     for number, model in enumerate(("gpt-4.1-mini", "gpt-4.1-mini-2025-04-14", "model-mine")):
         client.post(served.url + CHAT, content=body(f"cost-{number}", model=model))
     priced, dated, unpriced = (one_call(served, f"cost-{number}") for number in range(3))
     assert priced.cost_usd == pytest.approx((0.4 * priced.input_tokens + 1.6 * 60) / 1e6)
     assert dated.cost_usd == priced.cost_usd
-    assert unpriced.cost_usd == 0
+    assert unpriced.cost_usd is None
 
 
 def test_answers_carry_the_providers_headers(served: Served, client: httpx2.Client) -> None:

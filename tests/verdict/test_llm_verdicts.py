@@ -139,7 +139,7 @@ def test_a_spent_budget_is_inconclusive(asking: RunBuilder) -> None:
     verdict = verdict_of(asking)
     assert (verdict.word, verdict.exit_code, verdict.failed) == ("inconclusive", 3, ())
     assert any(
-        "the budget was spent: 0.5 of 0.5 USD were spent on models; 2 workflows were in flight" in sentence
+        "ended early: 0.5 of 0.5 USD were spent on models; 2 workflows were in flight" in sentence
         for sentence in verdict.sentences
     )
     assert any("level 25 was not run" in sentence for sentence in verdict.sentences)
@@ -151,4 +151,4 @@ def test_a_limit_broken_when_the_budget_was_spent_is_not_proven(asking: RunBuild
     asking.ended[:] = [LevelEnd(level="10", status="budget_spent", message="all")]
     verdict = verdict_of(asking)
     assert (verdict.word, verdict.failed) == ("inconclusive", ())
-    assert any("refused at the cap on cost" in sentence for sentence in verdict.sentences)
+    assert any("refused ourselves at the end" in sentence for sentence in verdict.sentences)

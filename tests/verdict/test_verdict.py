@@ -75,7 +75,7 @@ def test_a_pass_names_what_too_few_workflows_vouch_for(run: RunBuilder) -> None:
     few = verdict_of(run, LIMITS + '\ndegraded = "< 0.1 %"')  # 0 of 400: the true share may be 0.7 %
     assert few.word == "pass"
     assert [check.name for check in few.checks if check.by_value] == ['limits."10".degraded']
-    assert "by their value alone" in few.sentences[1]
+    assert "by its value alone" in few.sentences[1]
     assert 'limits."10".degraded' in few.sentences[1]
 
 
