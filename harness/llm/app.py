@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from harness.llm.dialects import DIALECTS, dialect_for
+from harness.llm.dialect import DIALECTS, dialect_for
 from harness.llm.models import SERVED
 from harness.llm.wire import Dialect, Headers, Refused, Source
 

@@ -5,7 +5,7 @@
 | slow_first_token | `delay` more before the first piece | `delay` more before the answer |
 | stall | stands still for `delay` half-way | as slow_first_token |
 | truncated | ends half-way, cleanly, no finish reason | half of the body, cleanly |
-| cut_finished | half of the text, then a finish reason that says it is whole | the same in one piece |
+| cut_finished | half of the text, or less, then a finish reason that says it is whole | the same in one piece |
 | dropped | connection reset half-way | connection reset after half of the body |
 | refused_connection | connection reset instead of an answer | the same |
 | malformed_chunk | half-way a piece that is not JSON, then the rest | a body that is not JSON |
@@ -13,16 +13,17 @@
 | wrong_tool | a call of a tool that nobody offered | the same |
 | broken_json | text, or a tool's arguments, that are not JSON | the same |
 | context_overflow | 400 | 400 |
-| garbage | another `finding` of the same form | the same |
+| garbage | another `finding` of the same form, if the answer holds one | the same |
 | error | `status` | `status` |
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import accumulate, count, pairwise
 
 import msgspec
 
@@ -31,7 +32,8 @@ from harness.llm.models import undated
 from harness.llm.wire import Asked, RefusalKind, Refused, Scripted, ToolCall
 from harness.scenario.models import LlmFault
 
-_FINDING = re.compile(r'("finding":\s*")([0-9a-f]{32})(")')
+_FINDING = re.compile(r'("finding"\s*:\s*")([0-9a-f]{32})(")')
+TOOL_NAME_CHARACTERS = 56  # of at most 64, so that a number has room
 _KINDS: dict[int, RefusalKind] = {
     408: "timeout", 409: "timeout", 429: "rate_limit", 503: "overloaded", 504: "timeout", 529: "overloaded",
 }  # fmt: skip
@@ -89,30 +91,36 @@ def refusal_of(fault: LlmFault, *, stream: bool) -> Refused | None:
     return None
 
 
-def altered(fault: LlmFault, scripted: Scripted) -> Scripted:
-    """The answer that a model gives which is wrong, rather than badly delivered."""
+def altered(fault: LlmFault, scripted: Scripted, offered: Iterable[str] = ()) -> Scripted:
+    """The answer that a model gives which is wrong, rather than badly delivered. `offered` are the tools' names."""
     match fault.fault:
         case "cut_finished":
-            return _with_pieces(scripted, scripted.pieces[: max(1, len(scripted.pieces) // 2)])
+            cut = _with_pieces(scripted, _half(scripted.pieces))
+            return msgspec.structs.replace(cut, finish="stop" if scripted.tool is None else "tool")
         case "broken_json":
-            return _with_pieces(scripted, (*scripted.pieces[:-1], scripted.pieces[-1].rstrip('"}'), ","))
+            # No JSON ends with a comma, whatever stands before it.
+            return _with_pieces(scripted, (*scripted.pieces[:-1], scripted.pieces[-1].rstrip('"}') + ","))
         case "wrong_tool":
-            if scripted.tool is None:
-                called = ToolCall(id=scripted.id[:24], name="launch_rocket", arguments=scripted.text)
-                return msgspec.structs.replace(scripted, tool=called, finish="tool")
-            return msgspec.structs.replace(
-                scripted, tool=msgspec.structs.replace(scripted.tool, name=f"{scripted.tool.name}_now")
-            )
+            tool = scripted.tool or ToolCall(id=scripted.id[:24], name="launch_rocket", arguments=scripted.text)
+            wrong = msgspec.structs.replace(tool, name=_unoffered(tool.name, {tool.name, *offered}))
+            return msgspec.structs.replace(scripted, tool=wrong, finish="tool")
         case "garbage":
             text = _FINDING.sub(lambda found: found[1] + _other(found[2]) + found[3], scripted.text)
-            sizes = [len(piece) for piece in scripted.pieces]
-            at, pieces = 0, []
-            for size in sizes:
-                pieces.append(text[at : at + size])
-                at += size
-            return _with_pieces(scripted, tuple(pieces))
+            ends = list(accumulate(map(len, scripted.pieces), initial=0))
+            return _with_pieces(scripted, tuple([text[start:end] for start, end in pairwise(ends)]))
         case _:
             return scripted
+
+
+def _half(pieces: tuple[str, ...]) -> tuple[str, ...]:
+    """Less than all of it: of a single piece half of its characters."""
+    return pieces[: len(pieces) // 2] if len(pieces) > 1 else (pieces[0][: len(pieces[0]) // 2],)
+
+
+def _unoffered(name: str, offered: Set[str]) -> str:
+    """A name like this one, that providers would take for a tool's, but that is not among these."""
+    names = (f"{name[:TOOL_NAME_CHARACTERS]}_{number}" for number in count(2))
+    return next(each for each in names if each not in offered)
 
 
 def _other(finding: str) -> str:

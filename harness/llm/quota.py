@@ -16,8 +16,11 @@ from harness.llm.wire import Allowance, Asked, Bucket, Refused
 from harness.scenario.models import Quota
 
 RAMP_WINDOW_S = 60.0
-ROUNDING_S = 1e-9
-"""Who waited as long as told is admitted, whatever the last bit of a float says."""
+ROUNDING = 1e-9
+"""In seconds, dollars and requests: who waited as long as told is admitted, whatever the last bit of a float says."""
+
+OUTPUT_TOKENS_ESTIMATED = 16
+"""What an answer is taken to be at least, where one bucket is charged for input and output together."""
 
 
 class TokenBucket:
@@ -34,7 +37,7 @@ class TokenBucket:
         """How long until a request of this cost is admitted; 0 when it is now."""
         self._refill()
         wait_s = (min(cost, self._capacity) - self._level) / self._rate
-        return wait_s if wait_s > ROUNDING_S else 0.0
+        return wait_s if wait_s > ROUNDING else 0.0
 
     def take(self, cost: float) -> None:
         """It was admitted; a negative cost gives back what was charged too much."""
@@ -42,10 +45,11 @@ class TokenBucket:
         self._level = min(self._capacity, self._level - cost)
 
     def allowance(self) -> Allowance:
-        """As headers tell of it: the limit is a minute's."""
+        """As headers tell of it: the limit is a minute's, and what a bucket holds beyond that is not told."""
         self._refill()
-        full_s = max(0.0, (self._capacity - self._level) / self._rate)
-        return Allowance(self._rate * 60, max(0.0, self._level), full_s)
+        limit = max(1.0, self._rate * 60)
+        full_s = max(0.0, (min(self._capacity, limit) - self._level) / self._rate)
+        return Allowance(limit, min(limit, max(0.0, self._level)), full_s)
 
     def _refill(self) -> None:
         now = self._clock()
@@ -100,21 +104,22 @@ class _ModelQuota:
         self._spent_usd = 0.0
 
     def admit(self, asked: Asked) -> None:
-        if self._spend_usd is not None and self._spent_usd >= self._spend_usd:
+        if self._spend_usd is not None and self._spent_usd >= self._spend_usd - ROUNDING:
             raise Refused("spend_limit", f"You have reached your spend limit of {self._spend_usd:g} USD.")
-        if self._ramp is not None and (wait_s := self._ramp.wait_s()) > 0:
-            raise Refused("slow_down", "Your requests grow too fast. Ramp up more slowly.", retry_after_s=wait_s)
         costs = self._costs(asked)
         waits = {name: bucket.wait_s(costs[name]) for name, bucket in self._buckets.items()}
         worst = max(waits, key=waits.__getitem__, default=None)
-        if worst is not None and waits[worst] > 0:
+        wait_s = waits[worst] if worst is not None else 0.0
+        if self._ramp is not None and (ramp_s := self._ramp.wait_s(wait_s)) > wait_s:
+            raise Refused("slow_down", "Your requests grow too fast. Ramp up more slowly.", retry_after_s=ramp_s)
+        if worst is not None and wait_s > 0:
             allowance = self._buckets[worst].allowance()
             message = (
                 f"Rate limit reached for {asked.model} on {worst} per min: Limit {allowance.limit:.0f}, "
                 f"Used {max(0.0, allowance.limit - allowance.remaining):.0f}, Requested {costs[worst]:.0f}. "
-                f"Please try again in {math.ceil(waits[worst] * 1000)}ms."
+                f"Please try again in {math.ceil(wait_s * 1000)}ms."
             )
-            raise Refused("rate_limit", message, retry_after_s=waits[worst], bucket=worst)
+            raise Refused("rate_limit", message, retry_after_s=wait_s, bucket=worst)
         for name, bucket in self._buckets.items():
             if name != "output-tokens":
                 bucket.take(costs[name])
@@ -142,40 +147,41 @@ class _ModelQuota:
 
 
 class Ramp:
-    """Growth of the rate of requests: in a minute at most `per_minute` a second more than in the minute before."""
+    """Growth of the rate of requests: in a minute at most `per_minute` a second more than in the minute before.
+
+    Who begins may thus send `per_minute` * 60 requests at once. Requests are counted by whole seconds, so that two
+    minutes of any load are 120 numbers; each second leaves a minute when its beginning does.
+    """
 
     def __init__(self, per_minute: float, *, clock: Callable[[], float]) -> None:
         self._growth = per_minute * RAMP_WINDOW_S  # requests of a window
         self._clock = clock
-        self._before: deque[float] = deque()  # admitted in the minute before the last one
-        self._recent: deque[float] = deque()  # in the last one
+        self._seconds: deque[tuple[int, int]] = deque()  # when each began, and how many it admitted; oldest first
 
-    def wait_s(self) -> float:
-        """How long until one more is admitted; 0 when it is now."""
+    def wait_s(self, least_s: float = 0.0) -> float:
+        """How long until one more is admitted, if it comes no sooner than in `least_s`."""
         now = self._clock()
-        while self._recent and self._recent[0] <= now - RAMP_WINDOW_S:
-            self._before.append(self._recent.popleft())
-        while self._before and self._before[0] <= now - 2 * RAMP_WINDOW_S:
-            self._before.popleft()
-        before, recent = len(self._before), len(self._recent)
-        if self._allowed(before, recent):
-            return 0.0
-        # What the passing of time will change: requests leave the last minute, and then the one before it.
-        leaving = [(at + RAMP_WINDOW_S, 1, -1) for at in self._recent]
-        leaving += [(at + 2 * RAMP_WINDOW_S, -1, 0) for at in (*self._before, *self._recent)]
-        for at, older, newer in sorted(leaving):
+        while self._seconds and self._seconds[0][0] + 2 * RAMP_WINDOW_S <= now + ROUNDING:
+            self._seconds.popleft()
+        before, recent = 0, sum(admitted for _, admitted in self._seconds)
+        # What the passing of time changes: a second leaves the last minute, and then the one before it.
+        leaving = [(second + RAMP_WINDOW_S, admitted, -admitted) for second, admitted in self._seconds]
+        leaving += [(second + 2 * RAMP_WINDOW_S, -admitted, 0) for second, admitted in self._seconds]
+        leaving.sort()
+        wait_s = least_s
+        for at, older, newer in leaving:
+            if at - now > wait_s + ROUNDING:
+                if self._allowed(before, recent):
+                    return wait_s
+                wait_s = at - now
             before, recent = before + older, recent + newer
-            if self._allowed(before, recent):
-                return at - now
-        raise AssertionError("a minute without requests admits one")
+        return wait_s  # nothing is left of either minute, which admits one
 
     def _allowed(self, before: int, recent: int) -> bool:
-        return recent + 1 <= max(1.0, before + self._growth)
+        return recent + 1 <= max(1.0, before + self._growth) + ROUNDING
 
     def admitted(self) -> None:
         """One was."""
-        self._recent.append(self._clock())
-
-
-OUTPUT_TOKENS_ESTIMATED = 16
-"""Charged to a bucket for input and output together when a request sets no lower bound of its own."""
+        second = math.floor(self._clock())
+        count = self._seconds.pop()[1] if self._seconds and self._seconds[-1][0] == second else 0
+        self._seconds.append((second, count + 1))

@@ -36,11 +36,11 @@ Say = Callable[[ProviderLine], None]
 def source_of(config: ProviderConfig, log: CallLog, clock: Callable[[], float], say: Say) -> Source:
     """What answers in this mode. Raises UsageError. `clock` is s from t0."""
     if config.mode == "live":
-        from harness.llm.relay import Relay
+        from harness.llm.live.relay import Relay
 
         return Relay(config, log, clock, say, os.environ)
     if config.mode == "replay":
-        from harness.llm.replay import Replayer
+        from harness.llm.live.replay import Replayer
 
         return Replayer(config, log, clock, say)
     return Simulator(config, log, clock)

@@ -74,7 +74,7 @@ class Simulator:
         self._quotas.admit(asked)
         scripted = script(asked, seed=config.seed, model=model, created=int(time.time()), nth=call.number)
         if fault is not None:
-            scripted = altered(fault, scripted)
+            scripted = altered(fault, scripted, [tool.name for tool in asked.tools])
         call.generated = len(scripted.pieces)
         price = price_of(config.prices, asked.model)
         call.cost_usd = price.of(asked.input_tokens, call.generated) if price is not None else None

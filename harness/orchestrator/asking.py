@@ -14,7 +14,7 @@ import msgspec
 
 from harness.errors import UsageError
 from harness.llm.canary import Canary
-from harness.llm.client import TOOL, Answer, LlmFailed, Model, Prompt
+from harness.llm.client.client import TOOL, Answer, LlmFailed, Model, Prompt
 from harness.llm.script import prose
 from harness.observation.observation import LlmUse
 from harness.orchestrator.call import AgentFailed, Call
@@ -138,11 +138,11 @@ def open_asking(options: Options, url: str | None, *, clock: Callable[[], float]
     models: dict[str, Model] = {}
     try:
         if "openai" in providers:
-            from harness.llm.openai_client import OpenAIModels
+            from harness.llm.client.openai_sdk import OpenAIModels
 
             models["openai"] = OpenAIModels(url, key=KEY, sdk_retries=retries)
         if "anthropic" in providers:
-            from harness.llm.anthropic_client import AnthropicModels
+            from harness.llm.client.anthropic_sdk import AnthropicModels
 
             models["anthropic"] = AnthropicModels(url, key=KEY, sdk_retries=retries)
     except ImportError as error:

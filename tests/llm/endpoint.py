@@ -11,7 +11,7 @@ from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
 from harness.llm.canary import Canary
-from harness.llm.dialects import dialect_for
+from harness.llm.dialect import dialect_for
 from harness.llm.models import served
 from harness.llm.script import script
 from harness.llm.wire import Allowance, Asked, Bucket, Dialect, Headers, Refused, Scripted, Stream

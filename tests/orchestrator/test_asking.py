@@ -14,7 +14,7 @@ from virtual_time import RecordingWatch, simulate
 
 from harness.errors import TargetError, UsageError
 from harness.llm.canary import Canary, find_canary
-from harness.llm.client import Answer, LlmFailed, Prompt
+from harness.llm.client.client import Answer, LlmFailed, Prompt
 from harness.load.integrity import Integrity
 from harness.orchestrator.asking import Asking, Metered, open_asking, prompt_of, report_of
 from harness.orchestrator.call import Call
@@ -287,7 +287,7 @@ def test_a_deadline_ends_the_call_and_counts_it() -> None:
 def test_without_the_extra_a_sentence_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start, and how to get it."""
     monkeypatch.setitem(sys.modules, "openai", None)
-    monkeypatch.delitem(sys.modules, "harness.llm.openai_client", raising=False)
+    monkeypatch.delitem(sys.modules, "harness.llm.client.openai_sdk", raising=False)
     with pytest.raises(UsageError, match=r"pip install 'orchestration-harness\[llm\]'"):
         open_asking(read_options(OPTIONS), "http://127.0.0.1:9", clock=time.monotonic)
 

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from harness.llm.client import LlmFailed, failed_by_status, retry_after_s
+from harness.llm.client.client import LlmFailed, failed_by_status, retry_after_s
 from harness.observation.llm import LlmCall
 from harness.orchestrator.asking import Asking, open_asking
 from harness.orchestrator.call import AgentFailed, Call

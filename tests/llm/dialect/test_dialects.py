@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.llm.anthropic_messages import AnthropicMessages
-from harness.llm.dialects import DIALECTS, dialect_for
-from harness.llm.openai_chat import OpenAIChat
-from harness.llm.openai_responses import OpenAIResponses
-from harness.llm.openai_wire import span
+from harness.llm.dialect import DIALECTS, dialect_for
+from harness.llm.dialect.anthropic_messages import AnthropicMessages
+from harness.llm.dialect.openai_chat import OpenAIChat
+from harness.llm.dialect.openai_responses import OpenAIResponses
+from harness.llm.dialect.openai_wire import span
 from harness.llm.wire import Dialect
 
 

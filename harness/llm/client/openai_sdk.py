@@ -8,7 +8,7 @@ import httpx2
 import openai
 from openai.types.responses import ResponseError
 
-from harness.llm.client import (
+from harness.llm.client.client import (
     RETRY_HEADER,
     SDK_TIMEOUT_SPARE_S,
     TOOL,

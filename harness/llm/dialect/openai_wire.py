@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from harness.llm.reading import Fields, bearer
+from harness.llm.dialect.reading import Fields, bearer
 from harness.llm.wire import Allowance, Bucket, Headers, RefusalKind, Refused, Tool
 
 # kind -> status, type, code. Statuses and codes as the API's documentation has them; a `Refused` may say otherwise.

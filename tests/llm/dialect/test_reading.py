@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.llm.canary import Canary, find_canary
-from harness.llm.dialects import DIALECTS
+from harness.llm.dialect import DIALECTS
+from harness.llm.dialect.reading import attempt_of, bearer
 from harness.llm.models import SERVED
-from harness.llm.reading import attempt_of, bearer
 from harness.llm.script import script
 from harness.llm.wire import Asked, Dialect, Refused
 

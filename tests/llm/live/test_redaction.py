@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.llm.redaction import Redaction
+from harness.llm.live.redaction import Redaction
 
 KEY = "a-key-of-no-known-form"
 REDACTION = Redaction([KEY, KEY[:9], ""])

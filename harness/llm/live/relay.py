@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from harness.errors import UsageError
-from harness.llm.budget import Budget
 from harness.llm.config import BudgetSpent, ProviderConfig
-from harness.llm.passing import Passing
-from harness.llm.recording import Recorder
+from harness.llm.live.budget import Budget
+from harness.llm.live.passing import Passing
+from harness.llm.live.recording import Recorder
 from harness.llm.wire import Asked, Dialect, Refused, Reply
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.llm.anthropic_messages import AnthropicMessages
-from harness.llm.openai_chat import OpenAIChat
-from harness.llm.openai_responses import OpenAIResponses
+from harness.llm.dialect.anthropic_messages import AnthropicMessages
+from harness.llm.dialect.openai_chat import OpenAIChat
+from harness.llm.dialect.openai_responses import OpenAIResponses
 from harness.llm.wire import Dialect
 
 _CHAT = OpenAIChat()

@@ -13,7 +13,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamEvent
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ParsedChatCompletion
 from pydantic import BaseModel
 
-from harness.llm.openai_chat import OpenAIChat
+from harness.llm.dialect.openai_chat import OpenAIChat
 from harness.llm.wire import RefusalKind, Refused
 from tests.llm.endpoint import CANARY, FINDING, Endpoint, with_openai
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from harness.llm.canary import find_canary
-from harness.llm.openai_wire import VOICE, OpenAIWire, check_key, error_of, read_choice, read_format
-from harness.llm.reading import Fields, Prompt, attempt_of, read_body
+from harness.llm.dialect.openai_wire import VOICE, OpenAIWire, check_key, error_of, read_choice, read_format
+from harness.llm.dialect.reading import Fields, Prompt, attempt_of, read_body
 from harness.llm.wire import Asked, Refused, Scripted, Stream, Tool
 from harness.scenario.models import Api
 

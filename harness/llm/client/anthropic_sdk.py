@@ -8,7 +8,7 @@ from typing import Any
 import anthropic
 import httpx2
 
-from harness.llm.client import (
+from harness.llm.client.client import (
     RETRY_HEADER,
     SDK_TIMEOUT_SPARE_S,
     TOOL,

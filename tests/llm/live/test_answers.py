@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.llm.answers import AnswerReader
-from harness.llm.dialects import DIALECTS
+from harness.llm.dialect import DIALECTS
+from harness.llm.live.answers import AnswerReader
 from harness.llm.prices import Price
 from harness.llm.wire import Asked, Dialect, Refused, Scripted, ToolCall
 

@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 from openai.types.responses import Response
 from pydantic import BaseModel
 
-from harness.llm.openai_responses import OpenAIResponses
+from harness.llm.dialect.openai_responses import OpenAIResponses
 from harness.llm.wire import Asked, Refused
 from tests.llm.endpoint import CANARY, FINDING, Endpoint, with_openai
 

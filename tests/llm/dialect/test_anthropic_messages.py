@@ -11,7 +11,7 @@ import pytest
 from anthropic import AsyncAnthropic
 from anthropic.types import Message
 
-from harness.llm.anthropic_messages import AnthropicMessages
+from harness.llm.dialect.anthropic_messages import AnthropicMessages
 from harness.llm.wire import Asked, RefusalKind, Refused, Scripted, ToolCall
 from tests.llm.endpoint import ALLOWANCES, CANARY, FINDING, Endpoint, with_anthropic
 

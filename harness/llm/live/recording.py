@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import UsageError
-from harness.llm.answers import AnswerReader
-from harness.llm.redaction import Redaction
+from harness.llm.live.answers import AnswerReader
+from harness.llm.live.redaction import Redaction
 from harness.llm.wire import Headers
 from harness.scenario.models import Api
 

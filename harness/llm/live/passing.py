@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.llm.answers import AnswerReader
-from harness.llm.recording import Recorded
+from harness.llm.live.answers import AnswerReader
+from harness.llm.live.recording import Recorded
 from harness.llm.wire import Asked, Headers, Reply
 from harness.observation.llm import LlmCall
 

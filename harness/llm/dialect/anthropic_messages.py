@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from harness.llm.anthropic_wire import VOICE, AnthropicWire, event
 from harness.llm.canary import find_canary
-from harness.llm.reading import Fields, Prompt, attempt_of, bearer, read_body
+from harness.llm.dialect.anthropic_wire import VOICE, AnthropicWire, event
+from harness.llm.dialect.reading import Fields, Prompt, attempt_of, bearer, read_body
 from harness.llm.wire import Asked, Refused, Scripted, Stream, Tool
 from harness.scenario.models import Api
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.llm.budget import Budget
 from harness.llm.config import BudgetSpent, Caps
+from harness.llm.live.budget import Budget
 from harness.llm.prices import Price
 from harness.llm.wire import Asked, Refused
 

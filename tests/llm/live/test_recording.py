@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.llm.recording import Recorded, Recorder, read_recording
+from harness.llm.live.recording import Recorded, Recorder, read_recording
 from harness.llm.wire import Headers
 
 KEY = "sk-real-key-0123456789"

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from harness.llm.openai_wire import request_id_of
+from harness.llm.dialect.openai_wire import request_id_of
 from harness.llm.wire import Allowance, Bucket, Headers, RefusalKind, Refused
 
 # kind -> status, type

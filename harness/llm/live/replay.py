@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
-from harness.llm.answers import AnswerReader
 from harness.llm.config import ProviderConfig, RecordingEnded
-from harness.llm.passing import retry_after_s
+from harness.llm.live.answers import AnswerReader
+from harness.llm.live.passing import retry_after_s
+from harness.llm.live.recording import Recorded, read_recording
 from harness.llm.prices import price_of
-from harness.llm.recording import Recorded, read_recording
 from harness.llm.wire import Asked, Dialect, Headers, Refused, Reply
 from harness.observation.llm import LlmCall
 
