@@ -163,19 +163,29 @@ class Ramp:
         now = self._clock()
         while self._seconds and self._seconds[0][0] + 2 * RAMP_WINDOW_S <= now + ROUNDING:
             self._seconds.popleft()
-        before, recent = 0, sum(admitted for _, admitted in self._seconds)
+        before, recent = self._counts(now + least_s)
+        if self._allowed(before, recent):
+            return least_s
         # What the passing of time changes: a second leaves the last minute, and then the one before it.
         leaving = [(second + RAMP_WINDOW_S, admitted, -admitted) for second, admitted in self._seconds]
         leaving += [(second + 2 * RAMP_WINDOW_S, -admitted, 0) for second, admitted in self._seconds]
-        leaving.sort()
-        wait_s = least_s
-        for at, older, newer in leaving:
-            if at - now > wait_s + ROUNDING:
-                if self._allowed(before, recent):
-                    return wait_s
-                wait_s = at - now
+        # Of those of one moment, what makes less room comes first: they never admit one too early.
+        for at, older, newer in sorted(each for each in leaving if each[0] > now + least_s + ROUNDING):
             before, recent = before + older, recent + newer
-        return wait_s  # nothing is left of either minute, which admits one
+            if self._allowed(before, recent):
+                return at - now
+        raise AssertionError("two minutes without requests admit one")
+
+    def _counts(self, at: float) -> tuple[int, int]:
+        """Admitted in the minute before the last one, and in the last one, as seen at that time."""
+        before = recent = 0
+        for second, admitted in self._seconds:
+            age_s = at - second + ROUNDING
+            if age_s < RAMP_WINDOW_S:
+                recent += admitted
+            elif age_s < 2 * RAMP_WINDOW_S:
+                before += admitted
+        return before, recent
 
     def _allowed(self, before: int, recent: int) -> bool:
         return recent + 1 <= max(1.0, before + self._growth) + ROUNDING

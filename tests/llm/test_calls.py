@@ -88,7 +88,7 @@ def test_a_full_disk_is_told_of_once() -> None:
     async def use(log: CallLog) -> None:
         log.add(call(0))
         log.flush()
-        assert log.failed.result() == "calls.jsonl cannot be written: No space left on device"
+        assert log.failed.result() == "/dev/full cannot be written: No space left on device"
         log.add(call(1))
         log.close()
 

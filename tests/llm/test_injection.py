@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import accumulate, pairwise
 from typing import Any, get_args
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.llm import injection
 from harness.llm.canary import Canary
+from harness.llm.dialect import DIALECTS
 from harness.llm.injection import Faults, altered, refusal_of
 from harness.llm.models import SERVED
 from harness.llm.script import script
@@ -214,6 +220,27 @@ def test_garbage_in_a_tools_arguments() -> None:
     assert json.loads(wrong.text)["finding"] != FINDING
 
 
+@pytest.mark.parametrize("spaces", ["", " ", "\n  "])
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=30))
+def test_garbage_whatever_the_spacing_and_the_pieces(spaces: str, sizes: list[int]) -> None:
+    """The finding is found though no piece holds it whole; nothing else of the answer changes."""
+    text = f'{{"summary":{spaces}"finding",{spaces}"finding"{spaces}:{spaces}"{FINDING}"{spaces}}}'
+    cuts = [cut for cut in accumulate(sizes, initial=0) if cut < len(text)]
+    pieces = tuple(text[start:end] for start, end in pairwise([*cuts, len(text)]))
+    right = answer(tools=(Tool("report", SCHEMA),))
+    assert right.tool is not None
+    right = msgspec.structs.replace(right, pieces=pieces, tool=msgspec.structs.replace(right.tool, arguments=text))
+    wrong = altered(LlmFault(fault="garbage"), right)
+    before, after = text.split(FINDING)
+    assert wrong.text.startswith(before)
+    assert wrong.text.endswith(after)
+    assert re.fullmatch("[0-9a-f]{32}", wrong.text[len(before) : len(text) - len(after)])
+    assert FINDING not in wrong.text
+    assert wrong.tool is not None
+    assert wrong.tool.arguments == wrong.text
+    assert [len(piece) for piece in wrong.pieces] == [len(piece) for piece in pieces]
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -238,18 +265,32 @@ def test_broken_json_cannot_be_read(other: dict[str, Any]) -> None:
         assert broken.tool is not None
         assert broken.tool.arguments == broken.text
     assert broken.finish == right.finish
+    assert len(broken.pieces) == len(right.pieces)
 
 
-@pytest.mark.parametrize("other", [{}, {"tools": (Tool("report", SCHEMA),)}, {"canary": None, "max_tokens": 1}])
+@pytest.mark.parametrize("other", [{}, {"tools": (Tool("report", SCHEMA),)}, {"max_tokens": 5}])
 def test_a_cut_answer_claims_to_be_whole(other: dict[str, Any]) -> None:
-    """Half of its tokens, at least one, and the finish reason of a whole one."""
+    """Half of its tokens, and the finish reason of a whole one: also where `max_tokens` had ended it already."""
     right = answer(**other)
     cut = altered(LlmFault(fault="cut_finished"), right)
-    assert cut.pieces == right.pieces[: max(1, len(right.pieces) // 2)]
-    assert cut.finish == right.finish
+    assert cut.pieces == right.pieces[: len(right.pieces) // 2]
+    assert cut.finish == ("stop" if right.tool is None else "tool")
     if right.tool is not None:
         assert cut.tool is not None
         assert cut.tool.arguments == cut.text
+
+
+@pytest.mark.parametrize("only", ["5", "low ", "{}"])
+def test_an_answer_of_one_token_is_cut_as_well(only: str) -> None:
+    """Within the token: what arrives is never the whole answer. Every endpoint can write it."""
+    right = msgspec.structs.replace(answer(), pieces=(only,))
+    cut = altered(LlmFault(fault="cut_finished"), right)
+    assert len(cut.pieces) == 1
+    assert cut.text == only[: len(only) // 2]
+    for dialect in DIALECTS.values():
+        request = msgspec.structs.replace(asked(), api=dialect.api)
+        assert dialect.whole(request, cut)
+        assert len(dialect.stream(request, cut, cut.pieces).chunks) == 1
 
 
 def test_a_wrong_tool_is_one_that_nobody_offered() -> None:
@@ -259,10 +300,25 @@ def test_a_wrong_tool_is_one_that_nobody_offered() -> None:
     assert offered.tool is not None
     assert wrong.tool is not None
     assert wrong.tool.name != "report"
-    assert wrong.tool.arguments == offered.tool.arguments
+    assert wrong.tool.arguments == wrong.text == offered.tool.arguments
     without = altered(LlmFault(fault="wrong_tool"), answer())
     assert without.tool is not None
     assert without.finish == "tool"
+    assert without.tool.arguments == without.text == answer().text
+
+
+@pytest.mark.parametrize("name", ["report", "launch_rocket", "n" * 64])
+@pytest.mark.parametrize("called", [True, False])
+def test_a_wrong_tool_avoids_every_name_on_offer(name: str, *, called: bool) -> None:
+    """Also where the names on offer look like its own, and within the 64 characters that providers allow."""
+    right = answer(tools=(Tool(name, SCHEMA),) if called else ())
+    offered = [name]
+    for _ in range(12):
+        wrong = altered(LlmFault(fault="wrong_tool"), right, offered)
+        assert wrong.tool is not None
+        assert wrong.tool.name not in offered
+        assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", wrong.tool.name)
+        offered.append(wrong.tool.name)
 
 
 @pytest.mark.parametrize(

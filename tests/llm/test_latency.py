@@ -126,6 +126,34 @@ def test_the_fit_is_near_the_recorded_quantiles(name: str, p50_s: float, p95_s: 
     assert times[int(0.95 * N)] == pytest.approx(p95_s, rel=0.21)
 
 
+@pytest.mark.parametrize(
+    ("name", "p50_s", "p95_s", "ks"),
+    [
+        ("haiku-4.5", 1.12, 2.20, 0.049),
+        ("sonnet-4", 1.97, 4.61, 0.038),
+        ("opus-4.5", 2.43, 4.92, 0.035),
+        ("sonnet-4.5", 5.28, 16.2, 0.020),
+    ],
+)
+def test_the_recorded_quantiles_are_as_near_as_the_fit_was(name: str, p50_s: float, p95_s: float, ks: float) -> None:
+    """Of the drawn times, half and 95 % lie below them, within the fit's own KS distance to the recordings."""
+    times = [timing_of(MODELS[name], workflow=f"w{number}").ttft_s for number in range(N)]
+    for share, quantile_s in ((0.50, p50_s), (0.95, p95_s)):
+        below = sum(each <= quantile_s for each in times) / N
+        assert below == pytest.approx(share, abs=ks + 4 * math.sqrt(share * (1 - share) / N))
+
+
+def test_tokens_never_come_before_the_ones_before_them() -> None:
+    """With and without a stall, for any length: the last one is there when the answer is whole."""
+    for number in range(3000):
+        tokens = 1 + number % 90
+        drawn = timing_of(MODELS["haiku-4.5"], workflow=f"w{number}", output_tokens=tokens).scaled(0.3)
+        times = [drawn.at_s(token) for token in range(1, tokens + 1)]
+        assert times == sorted(times)
+        assert times[0] > 0
+        assert times[-1] == pytest.approx(drawn.total_s(tokens))
+
+
 def test_later_tokens_take_their_own_time() -> None:
     """Sonnet 4: 15.6 ms a token at the median; a thousand of them take a thousand times that."""
     model = MODELS["sonnet-4"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
+import math
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -51,6 +54,15 @@ def admitted(given: Quotas, request: Asked, count: int) -> int:
             continue
         admissions += 1
     return admissions
+
+
+def told_s(given: Quotas, request: Asked) -> float:
+    """How long the request is told to wait; 0 when it is admitted."""
+    try:
+        given.admit(request)
+    except Refused as no:
+        return no.retry_after_s or math.inf
+    return 0.0
 
 
 # One bucket.
@@ -110,22 +122,62 @@ def test_a_request_larger_than_its_bucket_waits_for_a_full_one_and_leaves_a_debt
     assert refused(lambda: given.admit(asked(input_tokens=1))).retry_after_s == pytest.approx(40.1)
 
 
-@pytest.mark.parametrize("rate", [0.5, 7.0, 300.0])
-@given(pauses=st.lists(st.floats(0, 3), min_size=1, max_size=60), costs=st.lists(st.floats(0.1, 50), min_size=1))
-def test_never_more_is_admitted_than_refilled(rate: float, pauses: list[float], costs: list[float]) -> None:
-    """From the start to any moment: the burst, the rate times the time, and the one request that made the debt."""
+@pytest.mark.parametrize("rate", [0.02, 0.5, 7.0, 300.0])
+@pytest.mark.parametrize("burst_s", [0.1, 2.0, 200.0])
+@given(asks=st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 50)), min_size=1, max_size=60))
+def test_never_more_is_admitted_than_refilled(rate: float, burst_s: float, asks: list[tuple[float, float]]) -> None:
+    """In any window: a full bucket, what refills in it, and by how much its largest request is more than a bucket."""
     clock = Clock()
-    bucket = TokenBucket(rate, 2.0, clock=clock)
-    capacity = max(1.0, 2.0 * rate)
-    taken = 0.0
-    for number, pause_s in enumerate(pauses):
+    bucket = TokenBucket(rate, burst_s, clock=clock)
+    capacity = max(1.0, rate * burst_s)
+    admissions: list[tuple[float, float]] = []
+    for pause_s, cost in asks:
         clock.now_s += pause_s
-        cost = costs[number % len(costs)]
         if bucket.wait_s(cost) == 0:
             bucket.take(cost)
-            taken += cost
-            over = max(0.0, cost - capacity)
-            assert taken <= capacity + rate * (clock.now_s - 100.0) + over + 1e-6
+            admissions.append((clock.now_s, cost))
+    for first, (began_s, _) in enumerate(admissions):
+        taken = largest = 0.0
+        for at_s, cost in admissions[first:]:
+            taken, largest = taken + cost, max(largest, cost)
+            assert taken <= capacity + rate * (at_s - began_s) + max(0.0, largest - capacity) + 1e-6
+
+
+@pytest.mark.parametrize("burst_s", [0.5, 5.0, 60.0, 600.0])
+@pytest.mark.parametrize(("rate", "clients"), [(7.3, 40), (60.0, 10)])
+def test_a_saturated_minute_admits_its_quota(burst_s: float, rate: float, clients: int) -> None:
+    """Within 1 %: once the burst is used up, clients that wait as told, all at once, get the rate and nothing else."""
+    clock = Clock()
+    given = quotas(clock, requests=rate, burst=burst_s)
+    admitted(given, asked(), math.ceil(rate * burst_s) + 1)
+    due = [(clock.now_s + number / clients, number) for number in range(clients)]
+    heapq.heapify(due)
+    admissions = 0
+    while due[0][0] <= 100.0 + 60.0:
+        clock.now_s, number = heapq.heappop(due)
+        wait_s = told_s(given, asked())
+        admissions += wait_s == 0
+        heapq.heappush(due, (clock.now_s + wait_s, number))
+    assert admissions == pytest.approx(rate * 60, rel=0.01)
+
+
+@given(
+    steps=st.lists(st.tuples(st.floats(0, 40), st.integers(1, 3000), st.integers(0, 200)), min_size=1, max_size=40),
+    ramp=st.sampled_from([0.02, 0.05, 0.2]),
+)
+def test_who_waits_exactly_as_told_alone_is_admitted(steps: list[tuple[float, int, int]], ramp: float) -> None:
+    """By all limits of a model together, whatever they are in the middle of; and a refusal charged none of them."""
+    clock = Clock()
+    given = quotas(clock, requests=0.5, input_tokens=20.0, output_tokens=5.0, burst=10.0, ramp=ramp)
+    for pause_s, tokens, generated in steps:
+        clock.now_s += pause_s
+        request = asked(input_tokens=tokens)
+        before = given.allowances("some-model")
+        if wait_s := told_s(given, request):
+            assert given.allowances("some-model") == before
+            clock.now_s += wait_s
+            given.admit(request)
+        given.generated("some-model", generated)
 
 
 @given(steps=st.lists(st.tuples(st.floats(0.001, 2), st.integers(1, 400)), min_size=1, max_size=50))
@@ -210,6 +262,17 @@ def test_dated_names_share_the_bucket_of_the_undated_one() -> None:
         refused(lambda model=model: given.admit(asked(model)))  # type: ignore[misc]
 
 
+def test_two_models_have_buckets_of_their_own() -> None:
+    """What one has used up, another still has: also money."""
+    clock = Clock()
+    limits = Quota(requests=1.0, burst=2.0, spend=1.0)
+    given = Quotas({"gpt-4o": limits, "gpt-4o-mini": limits}, clock=clock)
+    assert admitted(given, asked("gpt-4o"), 5) == 2
+    given.spent("gpt-4o", 5.0)
+    assert given.allowances("gpt-4o-mini")["requests"].remaining == 60 - 58
+    assert admitted(given, asked("gpt-4o-mini-2024-07-18"), 5) == 2
+
+
 def test_a_model_without_a_quota_is_never_refused() -> None:
     """Nor is there anything to tell of it in headers."""
     given = quotas(Clock(), requests=1.0, burst=1.0)
@@ -230,6 +293,22 @@ def test_headers_are_told_what_a_minute_allows() -> None:
     assert given.allowances("some-model")["input-tokens"].remaining == 300
 
 
+@pytest.mark.parametrize(("rate", "burst_s"), [(2.0, 1.0), (2.0, 60.0), (2.0, 600.0), (0.001, 1.0), (0.001, 9e4)])
+@given(pauses=st.lists(st.floats(0, 400), max_size=10))
+def test_headers_never_tell_of_more_left_than_the_limit(rate: float, burst_s: float, pauses: list[float]) -> None:
+    """A bucket may hold many minutes' worth, or one request of a quota of less than one a minute."""
+    clock = Clock()
+    given = quotas(clock, requests=rate, burst=burst_s)
+    for pause_s in [0.0, *pauses]:
+        clock.now_s += pause_s
+        told = given.allowances("some-model")["requests"]
+        assert 0 <= told.remaining <= told.limit == max(1.0, rate * 60)
+        clock.now_s += told.reset_s
+        full = given.allowances("some-model")["requests"]
+        assert (full.remaining, full.reset_s) == pytest.approx((min(full.limit, max(1.0, rate * burst_s)), 0), abs=1e-6)
+        admitted(given, asked(), 3)
+
+
 # Spending, and growth.
 
 
@@ -244,6 +323,15 @@ def test_a_spend_limit_is_final() -> None:
     clock.now_s += 1e6
     no = refused(lambda: given.admit(asked()))
     assert (no.kind, no.retry_after_s) == ("spend_limit", None)
+
+
+def test_a_spend_limit_of_many_small_sums_is_exact() -> None:
+    """Ten times ten cents are a dollar, though their sum as floats is a little less."""
+    given = quotas(Clock(), spend=1.0)
+    for _ in range(10):
+        given.admit(asked())
+        given.spent("some-model", 0.1)
+    assert refused(lambda: given.admit(asked())).kind == "spend_limit"
 
 
 def test_demand_may_grow_by_so_much_a_minute() -> None:
@@ -293,3 +381,36 @@ def test_the_wait_of_a_ramp_is_exact(pauses: list[float], per_minute: float) -> 
             clock.now_s += wait_s / 2 + MOMENT_S
         assert ramp.wait_s() == 0
         ramp.admitted()
+
+
+@given(
+    asks=st.lists(st.tuples(st.floats(0, 50), st.integers(1, 30)), min_size=1, max_size=30),
+    per_minute=st.sampled_from([0.05, 0.2, 1.0]),
+)
+def test_growth_stays_within_the_ramp(asks: list[tuple[float, int]], per_minute: float) -> None:
+    """No minute admits more than the one before it and what it may grow by; counted by whole seconds."""
+    clock = Clock()
+    given = quotas(clock, ramp=per_minute)
+    seconds: list[int] = []
+    for pause_s, count in asks:
+        clock.now_s += pause_s
+        before = sum(clock.now_s - 120 < second <= clock.now_s - 60 for second in seconds)
+        seconds += [math.floor(clock.now_s)] * admitted(given, asked(), count)
+        recent = sum(second > clock.now_s - 60 for second in seconds)
+        assert recent <= max(1, before + per_minute * 60) + 1e-6 or seconds[-1] != math.floor(clock.now_s)
+
+
+def test_a_ramp_keeps_no_more_than_two_minutes_of_seconds() -> None:
+    """However many it admits: a provider under load pays for neither the memory nor the counting of each request."""
+    clock = Clock()
+    ramp = Ramp(1000.0, clock=clock)
+    tracemalloc.start()
+    try:
+        for _ in range(20_000):
+            clock.now_s += 0.01
+            assert ramp.wait_s() == 0
+            ramp.admitted()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 40_000

@@ -230,7 +230,7 @@ def test_a_full_disk_ends_it() -> None:
         ask(provider.url)
         said = provider.said()
         assert said["type"] == "failed"
-        assert said["message"] == "calls.jsonl cannot be written: No space left on device"
+        assert said["message"] == "/dev/full cannot be written: No space left on device"
         assert provider.process.wait(20.0) == 5
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.llm.test_relay import (
+from tests.llm.live.test_relay import (
     CHAT_END,
     CHAT_EVENT,
     CHAT_USAGE,
