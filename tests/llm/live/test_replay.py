@@ -9,6 +9,10 @@ from typing import Any
 
 import httpx2
 import pytest
+
+from harness.errors import UsageError
+from harness.llm.live.recording import Recorded, Recorder, read_recording
+from tests.llm.conftest import Serve
 from tests.llm.live.test_relay import (
     CHAT_END,
     CHAT_EVENT,
@@ -23,10 +27,6 @@ from tests.llm.live.test_relay import (
     post,
     whole,
 )  # fmt: skip
-
-from harness.errors import UsageError
-from harness.llm.live.recording import Recorded, Recorder, read_recording
-from tests.llm.conftest import Serve
 from tests.llm.upstream import RESET, Play, upstream
 
 __all__ = ["keys"]  # a fixture of this module as well
