@@ -373,7 +373,12 @@ def test_output_that_nobody_can_read_never_looks_like_a_failing_target(house: Ho
     """The run is finished and judged whatever happens to its words; only a full disk for the result is our failure."""
     path = house.scenario("unheard")
     command = f"{sys.executable} -m harness run {path} --level 5 {redirect}; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], cwd=house.folder, capture_output=True, timeout=120, check=False)
+    buffered = {
+        name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"
+    }  # as most people have it
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=house.folder, env=buffered, capture_output=True, timeout=120, check=False
+    )
     assert done.returncode in ({4} if redirect == "> /dev/full" else JUDGED), done.stderr
     assert (house.run_dir / "verdict.json").exists()
     assert b"Traceback" not in done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import time
 from types import TracebackType
 from typing import TextIO
@@ -31,7 +33,7 @@ class Forgiving(io.TextIOBase):
             if self._stream is not None:
                 self._stream.write(text)
         except OSError:
-            self._stream = None
+            self._forget()
         return len(text)
 
     def flush(self) -> None:
@@ -40,7 +42,14 @@ class Forgiving(io.TextIOBase):
             if self._stream is not None:
                 self._stream.flush()
         except OSError:
-            self._stream = None
+            self._forget()
+
+    def _forget(self) -> None:
+        """What is still buffered goes nowhere: at the interpreter's end it would fail once more, as its exit code."""
+        assert self._stream is not None
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        self._stream = None
 
     def isatty(self) -> bool:
         """Whether a terminal reads it."""
