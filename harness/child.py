@@ -42,6 +42,29 @@ def die_with_parent(parent: int, *, signum: signal.Signals = signal.SIGKILL) -> 
         os.kill(os.getpid(), signum)
 
 
+def first_line() -> bytes:
+    """The line on standard input by which a child is told what to do; it ends here when there is none.
+
+    Unbuffered: what follows the line belongs to the loop's reader.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            sys.exit("no configuration on standard input")
+        line += byte
+    return line
+
+
+def allow_many_files() -> None:
+    """Take as many open files as the system lets us have: a connection is one."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 class Child:
     """One started process. Its standard error goes to `log`.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from harness.scenario.models import undated
+
+__all__ = ["SERVED", "Served", "served", "undated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +33,6 @@ SERVED: Mapping[str, Served] = {
     "claude-sonnet-4-5": Served(provider="anthropic", latency="sonnet-4.5"),
     "claude-opus-4-5": Served(provider="anthropic", latency="opus-4.5"),
 }
-
-_DATED = re.compile(r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest)$")
-
-
-def undated(model: str) -> str:
-    """The name without the date of a snapshot: `gpt-4o-2024-08-06` is `gpt-4o`."""
-    return _DATED.sub("", model)
 
 
 def served(model: str, further: Mapping[str, str] = {}) -> Served | None:

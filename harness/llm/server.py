@@ -7,7 +7,6 @@ serves until its standard input ends, which is also how it learns that whoever s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.child import die_with_parent
+from harness.child import allow_many_files, die_with_parent, first_line
 from harness.errors import HarnessError, UsageError
 from harness.llm.calls import CallLog
 from harness.llm.config import MeasureBegan, ProviderConfig, ProviderFailed, ProviderLine, ProviderReady
@@ -150,18 +149,8 @@ def main() -> None:
     """Entry of the process."""
     die_with_parent(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the CLI decides what Ctrl-C means
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    line = b""
-    while not line.endswith(b"\n"):  # unbuffered: what follows the line belongs to the loop's reader
-        byte = os.read(0, 1)
-        if not byte:
-            sys.exit("no configuration on standard input")
-        line += byte
-    config = msgspec.json.decode(line, type=ProviderConfig)
+    allow_many_files()
+    config = msgspec.json.decode(first_line(), type=ProviderConfig)
     try:
         import uvicorn  # noqa: F401 - so that its absence is told at once
         import uvloop

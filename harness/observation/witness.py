@@ -23,7 +23,7 @@ from typing import cast
 import msgspec
 import psutil
 
-from harness.child import die_with_parent
+from harness.child import die_with_parent, first_line
 from harness.observation.ledger import Act, Acted, Effect, Unable
 from harness.observation.ledger_file import LedgerFile, Owner
 
@@ -218,13 +218,7 @@ def main() -> None:
     """Entry of the witness's process."""
     die_with_parent(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the CLI decides what Ctrl-C means
-    line = b""
-    while not line.endswith(b"\n"):  # unbuffered: what follows the line belongs to the loop's reader
-        byte = os.read(0, 1)
-        if not byte:
-            sys.exit("no configuration on standard input")
-        line += byte
-    config = msgspec.json.decode(line, type=WitnessConfig)
+    config = msgspec.json.decode(first_line(), type=WitnessConfig)
     Path(config.socket).unlink(missing_ok=True)
     sys.exit(asyncio.run(serve(config, lambda words: void(os.write(1, _encode(words) + b"\n")), 0)))
 

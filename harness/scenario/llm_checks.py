@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.errors import unknown_name
 from harness.scenario.checks import Draft, at_least, positive, share
 from harness.scenario.mistakes import KeyPath, Mistake
-from harness.scenario.models import Ask, Llm, LlmFault, Quota
+from harness.scenario.models import Ask, Llm, LlmFault, Quota, undated
 from harness.scenario.scenario import Scenario
 from harness.scenario.state_checks import works_of
 
 TOKENS_MAX = 10_000_000
 SDK_RETRIES_MAX = 10
 PORT_MAX = 65_535
-_DATED = re.compile(r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest)$")
 
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "delay": ("slow_first_token", "stall"),
@@ -70,7 +68,7 @@ def _provider(draft: Draft, model: str) -> str | None:
     if draft.scenario.llm is not None and model in draft.scenario.llm.models:
         return ""
     served = draft.known.served
-    return served.get(model, served.get(_DATED.sub("", model)))
+    return served.get(model, served.get(undated(model)))
 
 
 def _known_models(draft: Draft) -> list[str]:
@@ -105,9 +103,14 @@ def _wrote(draft: Draft, path: KeyPath) -> bool:
     """As `Draft.wrote`, through lists as well."""
     value: Any = draft.written
     for part in path:
-        if not isinstance(value, dict | list) or (isinstance(value, dict) and part not in value):
+        try:
+            value = value[part]
+        except (
+            KeyError,
+            IndexError,
+            TypeError,
+        ):  # not there, or of another form than the path, which is told elsewhere
             return False
-        value = value[part]  # type: ignore[index]  # a path goes through lists by position
     return True
 
 

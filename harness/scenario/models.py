@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.scenario.units import Dollars, PerSecond, Seconds, Share
+
+_DATED = re.compile(r"(-\d{8}|-\d{4}-\d{2}-\d{2}|-latest)$")
+
+
+def undated(model: str) -> str:
+    """The name without the date of a snapshot: `gpt-4o-2024-08-06` is `gpt-4o`."""
+    return _DATED.sub("", model)
+
 
 Api = Literal["openai.chat", "openai.responses", "anthropic.messages"]
 """An endpoint for models: Chat Completions, Responses, Messages. What stands before the dot is the provider."""

@@ -7,7 +7,6 @@ on standard output, and serves until its standard input ends, which is also how 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import os
 import signal
@@ -21,7 +20,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from harness.child import die_with_parent
+from harness.child import allow_many_files, die_with_parent, first_line
 from harness.errors import UsageError
 from harness.target.serving import Connection, Host
 from harness.target.target import HostConfig, HostFailed, HostReady, Target
@@ -78,21 +77,11 @@ def main() -> None:
     parent = os.getppid()
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the CLI decides what Ctrl-C means
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many_files()
     # A target that prints must not be read as the host's own words: keep the pipe, point stdout at the log.
     words = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    line = b""
-    while not line.endswith(b"\n"):  # unbuffered: what follows the line belongs to the loop's reader
-        byte = os.read(0, 1)
-        if not byte:
-            sys.exit("no configuration on standard input")
-        line += byte
-    config = msgspec.json.decode(line, type=HostConfig)
+    config = msgspec.json.decode(first_line(), type=HostConfig)
     Path(config.socket).unlink(missing_ok=True)
     sys.exit(uvloop.run(serve(config, lambda answer: void(words.write(_encode(answer) + b"\n")), 0)))
 

@@ -131,6 +131,16 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     assert len(mistakes(tmp_path, text)) == 4
 
 
+def test_a_table_of_another_form_is_told_where_it_is(tmp_path: Path) -> None:
+    """A list in the place of a table is one mistake, and does not stop the others from being told."""
+    text = ASKING + '[llm]\nport = 0\nfault = { fault = "stall", status = 503 }\n'
+    found = mistakes(tmp_path, text)
+    assert any(mistake.startswith("llm.fault: ") for mistake in found), found
+    assert any(mistake.startswith("llm.port: ") for mistake in found), found
+    [mistake] = mistakes(tmp_path, JOB + "[agent.data]\nwork = { llm = [] }\n")
+    assert mistake.startswith("agent.data.work.llm: ")
+
+
 def test_a_mistake_is_not_told_twice(tmp_path: Path) -> None:
     """What is concluded from a broken value is left out."""
     assert len(mistakes(tmp_path, asking('model = 5, api = "anthropic.messages"'))) == 1
