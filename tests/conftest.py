@@ -146,7 +146,9 @@ class RunBuilder:
                 queue_peak=7,
                 pools={"data": PoolUse(size=10, busy=9, waiting=1, busy_s=busy * at, wait_s=0.0)},
                 loop_lags_s=(0.001, 0.002),
-                llm=None if sdk_cpu is None else LlmUse(calls=10 * second, sdk_cpu_s=sdk_cpu * at),
+                llm=None
+                if sdk_cpu is None
+                else LlmUse(calls=10 * second, sdk_cpu_s=sdk_cpu * at, process_cpu_s=cpu * at),
             )
             mine = msgspec.structs.replace(use, cpu_s=load_cpu * at)
             models = None if llm_cpu is None else msgspec.structs.replace(use, cpu_s=llm_cpu * at)

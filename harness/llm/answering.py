@@ -59,7 +59,8 @@ class Answering:
         gone = False
         if gone_at is not None and not self.complete:
             gone = True
-            ended_s = max(0.0, ended_s - (asyncio.get_running_loop().time() - gone_at))
+            ended_s -= asyncio.get_running_loop().time() - gone_at
+            ended_s = max(self.ttft_s or 0.0, ended_s)  # it may have read and left before we looked at the clock
         return LlmCall(
             level=level,
             at=self.at,

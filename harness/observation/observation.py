@@ -158,6 +158,7 @@ class LlmUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     in_flight: int = 0
     calls: int = 0  # attempts that ended, one way or the other
     sdk_cpu_s: float = 0.0  # thread CPU time inside the SDKs' code
+    process_cpu_s: float = 0.0  # CPU time of the process they are in, read in the same moment
     ttft_s: float = 0.0  # sum over streamed answers, as the agents saw it
     streamed: int = 0  # streamed answers behind that sum
 

@@ -117,6 +117,7 @@ class Asking:
             in_flight=self._in_flight,
             calls=self._calls,
             sdk_cpu_s=self._sdk_cpu_s,
+            process_cpu_s=time.process_time(),
             ttft_s=self._ttft_s,
             streamed=self._streamed,
         )

@@ -21,7 +21,7 @@ LLM_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "a success": ("cost_per_success",),
     "overhead p50/p95": ("overhead_p50", "overhead_p95"),
     "SDK CPU": ("sdk_cpu",),
-    "of target's": ("sdk_share",),
+    "of its process": ("sdk_share",),
 }
 """Heading -> the metrics of its cell; a column in which no level has a number is left out."""
 
@@ -31,7 +31,7 @@ AGENT_LLM_COLUMNS = (
 )  # fmt: skip
 
 SDK_SHARE_TOLD = 0.3
-"""From this share of the target's CPU on, its CPU is no measure of orchestration."""
+"""From this share of its process's CPU on, the CPU is no measure of orchestration."""
 
 
 def has_calls(level: LevelSummary) -> bool:
@@ -41,7 +41,7 @@ def has_calls(level: LevelSummary) -> bool:
 
 NARROW: Mapping[str, str] = {
     "calls": "calls", "TTFT p50/p95": "TTFT p50/p95", "call p50/p95": "call p50/p95", "amplification": "tries",
-    "429": "429", "a success": "cost a success", "overhead p50/p95": "overhead p50/p95", "of target's": "SDK CPU",
+    "429": "429", "a success": "cost a success", "overhead p50/p95": "overhead p50/p95", "of its process": "SDK CPU",
 }  # fmt: skip
 """The columns that a terminal has room for, and their headings there."""
 
@@ -76,6 +76,6 @@ def llm_remarks(levels: Sequence[LevelSummary]) -> Iterator[str]:
     for level in levels:
         share = level.metric("sdk_share").value
         if share is not None and share >= SDK_SHARE_TOLD:
-            yield f"level {level.level}: the SDKs took {share:.0%} of the target's CPU: that is not orchestration"
+            yield f"level {level.level}: the SDKs took {share:.0%} of their process's CPU: that is not orchestration"
         if has_calls(level) and level.metric("cost").value is None:
             yield f"level {level.level}: what its calls cost is not known: a model has no price; give it with --prices"

@@ -145,9 +145,9 @@ def _sdk_metrics(found: Sequence[ResourceSample], window: Window | None) -> dict
         return metrics
     share, n = grown[0] / grown[1], sum(window.holds(at) for at, _ in uses)
     metrics["sdk_cpu"] = Metric(value=share, n=n)
-    target = cpu_share([(sample.at, sample.target) for sample in found if sample.target is not None], window).value
-    if target:
-        metrics["sdk_share"] = Metric(value=share / target, n=n)
+    process = growth([(at, use.process_cpu_s) for at, use in uses], window)
+    if process is not None and process[0]:
+        metrics["sdk_share"] = Metric(value=grown[0] / process[0], n=n)
     ended = growth([(at, use.calls) for at, use in uses], window)
     if ended is not None and ended[0]:
         metrics["sdk_cpu_per_call"] = Metric(value=grown[0] / ended[0], n=round(ended[0]))

@@ -112,7 +112,7 @@ LLM_METRICS: Mapping[str, MetricType] = {
     ),
     "llm_rss_peak": MetricType("size", "less", "largest resident memory of the provider's tree in the whole level"),
     "sdk_cpu": MetricType("share", "less", "CPU seconds inside the SDKs / seconds of measure: 100 % is one core"),
-    "sdk_share": MetricType("share", "less", "CPU seconds inside the SDKs / those of the target's tree"),
+    "sdk_share": MetricType("share", "less", "CPU seconds inside the SDKs / those of the process that calls them"),
     "sdk_cpu_per_call": MetricType("duration", "less", "CPU seconds inside the SDKs / attempts that ended"),
     **_percentiles(
         "workflows had an overhead (their time less the longest path of their models' times) that", "overhead_"
