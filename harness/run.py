@@ -22,6 +22,7 @@ import msgspec
 
 from harness.child import Children
 from harness.errors import HarnessError, ServiceUnavailable, TargetUnavailable, UsageError
+from harness.observation.build import this_build
 from harness.observation.machine import this_machine
 from harness.observation.manifest import LevelEnd, Manifest, sizes_of
 from harness.plan import Plan
@@ -155,6 +156,7 @@ def _open_run(plan: Plan) -> tuple[Path, Manifest]:
             command=plan.command,
             levels=tuple(level.label for level in plan.levels),
             machine=this_machine(asks_models=needs_llm(plan.scenario)),
+            build=this_build(plan.scenario.target, plan.scenario_path.parent),
             t0=time.monotonic(),
             state=plan.scenario.state.store,
             llm=plan.llm.mode if needs_llm(plan.scenario) else "",

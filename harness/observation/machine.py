@@ -26,7 +26,32 @@ def this_machine(*, asks_models: bool = False) -> Machine:
         memory_bytes=psutil.virtual_memory().total,
         python=platform.python_version(),
         versions={name: version(name) for name in packages},
+        architecture=platform.machine(),
+        libc=" ".join(platform.libc_ver()).strip(),
+        hypervisor=_hypervisor(),
+        quota_cores=_quota_cores(),
     )
+
+
+def _hypervisor() -> str:
+    """Who made this virtual machine, as far as its firmware tells; empty on bare metal."""
+    try:
+        if "hypervisor" not in Path("/proc/cpuinfo").read_text():
+            return ""
+        vendor = Path("/sys/class/dmi/id/sys_vendor")
+        return vendor.read_text().strip() if vendor.exists() else "unnamed"
+    except OSError:
+        return ""
+
+
+def _quota_cores() -> float | None:
+    """The CPU quota of this process's control group (version 2), in cores; None without one."""
+    try:
+        own = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
+        quota, period = (Path("/sys/fs/cgroup") / own / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else int(quota) / int(period)
 
 
 def _module(package: str) -> str:

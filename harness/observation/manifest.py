@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from harness.errors import RunInvalid
+from harness.observation.build import Build
 from harness.observation.json_file import replace_json
 from harness.observation.observation import SCHEMA_VERSION
 
@@ -29,6 +30,10 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     python: str
     versions: dict[str, str]  # of the packages that carry the measurement
+    architecture: str = ""
+    libc: str = ""
+    hypervisor: str = ""  # who made the virtual machine; empty: none is known
+    quota_cores: float | None = None  # CPU that the control group allows; None: no quota
 
 
 class ServiceUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,6 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     t0: float  # the run's zero on the machine's monotonic clock
     state: str = "memory"  # where the embedded orchestrator kept its state
     services: tuple[ServiceUsed, ...] = ()
+    build: Build = Build()
     llm: str = ""  # what answered calls to models: simulated, live, replay; empty: there was none
     witness: bool = False  # one ran, so its ledger must be there and whole
     sizes: dict[str, int] = {}  # of the files of lines when the run ended, in bytes: what is shorter now was cut

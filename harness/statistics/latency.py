@@ -26,6 +26,7 @@ class Block(msgspec.Struct, frozen=True):
     p50: float | None
     p95: float | None
     p99: float | None
+    disturbed: float | None = None  # share of the machine that others took, steal included; None: nobody watched
 
 
 def share_metric(count: int, n: int) -> Metric:

@@ -1,0 +1,39 @@
+"""How fast memory grows, told apart from memory that was taken once: the step-free slope of GATE.md.
+
+A least-squares line through samples alarms on every healthy process, because caches fill in steps and a collector
+gives back in steps. Medians of time blocks, with the largest rise and the largest fall left out, do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.statistics.resources import Window
+
+SLOPE_BLOCKS = 20
+WARMUP_SHARE = 0.3
+"""Of the measure phase: what is taken in its beginning is warming up, not growth."""
+STEPS_MIN = 4  # differences left after the two that are dropped; fewer say nothing
+
+
+def step_free_slope(points: Sequence[tuple[float, float]], window: Window) -> float | None:
+    """Growth of a reading in units a second; `points` are (s from t0, reading). None where there are too few.
+
+    The window is cut into SLOPE_BLOCKS; those that begin in its first WARMUP_SHARE are left out; of the differences
+    of neighbouring blocks' medians the largest and the smallest are dropped, and the mean of the others is divided by
+    a block's length.
+    """
+    if not points:
+        return None
+    at, reading = np.array(points, dtype=np.float64).T
+    place = np.floor((at - window.start) / window.length_s * SLOPE_BLOCKS)
+    first = int(np.ceil(WARMUP_SHARE * SLOPE_BLOCKS))
+    medians = [
+        float(np.median(reading[place == block])) for block in range(first, SLOPE_BLOCKS) if np.any(place == block)
+    ]
+    steps = np.sort(np.diff(medians))[1:-1]
+    if len(steps) < STEPS_MIN:
+        return None
+    return float(np.mean(steps)) * SLOPE_BLOCKS / window.length_s
