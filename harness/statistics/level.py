@@ -63,6 +63,7 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True):
     errors: dict[str, int]  # by error class, most frequent first
     degraded: dict[str, int]  # by reason, most frequent first
     blocks: tuple[Block, ...]
+    quantiles: dict[str, float] = {}  # p10, p20 … p90, p95, p99 of the time from the intended start, s
     agent_blocks: dict[str, tuple[Block, ...]] = {}  # of its steps; percentiles of the time from start to end
     generator: Generator
     contaminated: tuple[str, ...]  # why the latencies may be the generator's own

@@ -85,6 +85,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     measure_s: float
     offered: float | None = None  # arrivals / those that open load was to make; None for closed load
     blocks: tuple[BlockReading, ...]
+    quantiles: dict[str, float] = {}  # p10, p20 … p90, p95, p99 of the whole level, s: what a short arm is compared by
     values: dict[str, float] = {}  # of COMPARED and ATTRIBUTED, those that are not made of blocks
     rss_slope: float | None = None  # bytes a minute
     agents: dict[str, AgentReading] = {}
@@ -151,6 +152,7 @@ def reading_of(level: LevelSummary) -> Reading:
             BlockReading(block.n, block.ok, _short(block.p50), _short(block.p95), _short(block.p99), block.disturbed)
             for block in level.blocks
         ),
+        quantiles={name: significant(value) for name, value in level.quantiles.items()},
         values={name: significant(value) for name, value in values.items()},
         rss_slope=level.metric("rss_slope").value,
         agents={agent: _agent(level, agent) for agent in level.agents},
