@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.statistics.metrics import PERCENTILES, TOO_FEW_BELOW, Metric
-from harness.statistics.quantile import placed, quantile, quantile_bounds, samples, share_bounds
+from harness.statistics.quantile import Floats, placed, quantile, quantile_bounds, samples, share_bounds
 from harness.statistics.resources import Window
 from harness.statistics.tally import NOT_STARTED, OK, UNKNOWN, Rows, outcome
 
@@ -91,16 +94,51 @@ def other_percentiles(arrivals: Rows) -> dict[str, Metric]:
     }
 
 
-def blocks(arrivals: Rows, window: Window) -> tuple[Block, ...]:
-    """The measure phase in BLOCKS parts of the same length."""
-    edges = np.linspace(window.start, window.end, BLOCKS + 1)
-    place = np.clip(np.searchsorted(edges, arrivals["intended"], side="right") - 1, 0, BLOCKS - 1)
-    return tuple(_block(float(edges[index]), arrivals[place == index]) for index in range(BLOCKS))
-
-
-def _block(start: float, arrivals: Rows) -> Block:
+def deciles(arrivals: Rows) -> dict[str, float]:
+    """p10, p20 … p90, p95 and p99 from the intended start, in s; what never ended counts with what is known of it."""
     sent = _sent(arrivals)
     ordered = samples(sent["ended"] - sent["intended"])
-    found = {name: quantile(ordered, share) if len(ordered) else None for name, share in PERCENTILES.items()}
+    return (
+        {f"p{share}": quantile(ordered, share / 100) for share in (*range(10, 100, 10), 95, 99)} if len(ordered) else {}
+    )
+
+
+def block_edges(window: Window) -> Floats:
+    """Where the BLOCKS parts of a measure phase begin and end, in s from t0."""
+    return np.linspace(window.start, window.end, BLOCKS + 1)
+
+
+def block_of(at: Floats, edges: Floats) -> NDArray[np.int64]:
+    """The block of each moment; what lies outside belongs to the nearest."""
+    return np.clip(np.searchsorted(edges, at, side="right") - 1, 0, len(edges) - 2)
+
+
+def blocks(arrivals: Rows, window: Window, disturbed: Sequence[float | None] = ()) -> tuple[Block, ...]:
+    """The measure phase in BLOCKS parts of the same length; `disturbed` by block, where somebody watched."""
+    edges = block_edges(window)
+    place = block_of(arrivals["intended"], edges)
+    shares = disturbed or [None] * BLOCKS
+    return tuple(_block(float(edges[index]), arrivals[place == index], shares[index]) for index in range(BLOCKS))
+
+
+def _block(start: float, arrivals: Rows, disturbed: float | None) -> Block:
+    sent = _sent(arrivals)
+    found = _quantiles(sent["ended"] - sent["intended"])
     ok = int(np.sum(outcome(arrivals) == OK))
-    return Block(start=start, arrivals=len(arrivals), ok=ok, n=len(ordered), **found)
+    return Block(start=start, arrivals=len(arrivals), ok=ok, disturbed=disturbed, **found)
+
+
+def step_blocks(steps: Rows, window: Window) -> tuple[Block, ...]:
+    """One agent's steps, of workflows of measure, by the block in which they were asked for."""
+    edges = block_edges(window)
+    place = block_of(steps["queued"], edges)
+    took = steps["ended"] - steps["started"]
+    parts = [_quantiles(took[place == index]) for index in range(BLOCKS)]
+    return tuple(Block(start=float(edges[i]), arrivals=part["n"], ok=part["n"], **part) for i, part in enumerate(parts))
+
+
+def _quantiles(values: Floats) -> dict[str, Any]:
+    """n, p50, p95 and p99 of values; a percentile of none is None."""
+    ordered = samples(values)
+    found = {name: quantile(ordered, share) if len(ordered) else None for name, share in PERCENTILES.items()}
+    return {"n": len(ordered), **found}

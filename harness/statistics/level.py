@@ -16,10 +16,21 @@ from harness.statistics.crashes import Recovery, not_fired, not_seen, recoveries
 from harness.statistics.evidence import Evidence
 from harness.statistics.generator import Generator, check_generator, contamination
 from harness.statistics.health import ServiceSeries, service_metrics, service_series
-from harness.statistics.latency import Block, blocks, latency_percentiles, other_percentiles, percentiles, share_metric
+from harness.statistics.latency import (
+    Block,
+    blocks,
+    deciles,
+    latency_percentiles,
+    other_percentiles,
+    percentiles,
+    share_metric,
+    step_blocks,
+)
 from harness.statistics.llm import llm_metrics
 from harness.statistics.metrics import Metric, split_part
+from harness.statistics.overhead import orchestration
 from harness.statistics.promises import RunFacts, count_promises
+from harness.statistics.quantile import Floats
 from harness.statistics.resources import Window, host_metrics, pool_use, process_metrics, state_metrics
 from harness.statistics.tally import (
     CENSORED,
@@ -107,6 +118,7 @@ def summarise_level(
         **host_metrics(found, window),
         **state_metrics(found),
         **models.level,
+        **percentiles(orchestration(kinds, run.graphs, tally), prefix="orchestration_"),
     }
     services = service_metrics(evidence.health)
     generator = check_generator(found, tally.checks, window, metrics, in_flight_max)
@@ -117,13 +129,17 @@ def summarise_level(
         ended="end" in tally.marks,
         measure_s=window.length_s if window else None,
         metrics=metrics,
-        agents=_agents(tally, pool_use(found, window), models.agents),
+        agents=_agents(tally, pool_use(found, window), models.agents, len(arrivals)),
         services=services,
         service_series=service_series(evidence.health),
         kinds={kind: _arrival_metrics(rows) for kind, rows in kinds.items()},
         errors=_ranked(tally.errors),
         degraded=_ranked(tally.degraded),
         blocks=blocks(arrivals, window) if window else (),
+        quantiles=deciles(arrivals),
+        agent_blocks={agent: step_blocks(tally.step_rows(agent), window) for agent in sorted(tally.steps)}
+        if window
+        else {},
         generator=generator,
         contaminated=contamination(generator, metrics),
         crashes=recoveries(evidence.crashes, everything, len(tally.open), found),
@@ -184,6 +200,7 @@ def _arrival_metrics(arrivals: Rows) -> dict[str, Metric]:
     return {
         "success": share_metric(ok, n),
         "error": share_metric(failed + unknown, n),
+        "offered": Metric(value=1 - (not_started - rejected) / n, n=n) if n else Metric(value=None),
         "rejected": share_metric(rejected, n),
         "degraded": share_metric(int(np.sum(flagged(arrivals, DEGRADED))), ok),
         **latency_percentiles(arrivals),
@@ -216,7 +233,7 @@ def _throughput(everything: Rows, window: Window | None) -> Metric:
 
 
 def _agents(
-    tally: LevelTally, use: Mapping[str, Metric], calls: Mapping[str, Mapping[str, Metric]]
+    tally: LevelTally, use: Mapping[str, Metric], calls: Mapping[str, Mapping[str, Metric]], workflows: int
 ) -> dict[str, dict[str, Metric]]:
     """By agent: its steps' times and waits, how busy its pool was, and its calls to models."""
     table: dict[str, dict[str, Metric]] = {}
@@ -226,6 +243,8 @@ def _agents(
         table[agent] = {
             **percentiles(steps["ended"] - steps["started"]),
             **percentiles(steps["started"] - steps["queued"], prefix="wait_"),
+            "busy": _a_workflow(steps["ended"] - steps["started"], workflows),
+            "waiting": _a_workflow(steps["started"] - steps["queued"], workflows),
             "pool_use": use.get(agent, Metric(value=None)),
             "steps": Metric(value=n, n=n),
             "failed": Metric(value=tally.steps_failed[agent], n=n),
@@ -233,6 +252,11 @@ def _agents(
             **calls.get(agent, {}),
         }
     return table
+
+
+def _a_workflow(times: Floats, workflows: int) -> Metric:
+    """Seconds of all steps together, a workflow."""
+    return Metric(value=float(np.nansum(times)) / workflows, n=len(times)) if workflows else Metric(value=None)
 
 
 def _ranked(counted: Counter[str]) -> dict[str, int]:

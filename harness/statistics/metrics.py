@@ -131,11 +131,16 @@ METRICS: Mapping[str, MetricType] = {
     **_percentiles("workflows whose end the target told, from acceptance to the end,", "target_"),
     **_percentiles("workflows whose end the target told, from acceptance to the start,", "admission_"),
     **_percentiles("starts, after the intended moment,", "lateness_"),
+    **_percentiles(
+        "workflows spent, from acceptance to the end and beyond the longest path of their steps and waits for agents,",
+        "orchestration_",
+    ),
     "throughput": MetricType("rate", "more", "ok ends within measure / its length"),
     "cpu": MetricType("share", "less", "CPU seconds of the target's tree / seconds of measure: 100 % is one core"),
     "cpu_per_workflow": MetricType("duration", "less", "CPU seconds of the target's tree / workflows ended in measure"),
     "rss_peak": MetricType("size", "less", "largest resident memory of the target's tree in the whole level"),
     "rss_end": MetricType("size", "less", "resident memory of the target's tree in the level's last sample"),
+    "rss_slope": MetricType("size", "less", "growth of resident memory in a minute of measure, single steps left out"),
     "rss_spread": MetricType("size", "less", "largest - smallest resident memory after warm-up"),
     "uss_peak": MetricType("size", "less", "largest memory that only the target's tree holds"),
     "fds_peak": MetricType("count", "less", "most open file descriptors of the target's tree"),
@@ -145,6 +150,7 @@ METRICS: Mapping[str, MetricType] = {
         "duration", "less", "99 % of the target's event-loop ticks in measure were late by less"
     ),
     "queue_depth_peak": MetricType("count", "less", "most workflows in the target's admission queue"),
+    "offered": MetricType("share", "more", "arrivals that were sent, the target's rejections included / arrivals"),
     "arrivals": MetricType("count", "neither", "workflows whose intended start lies in measure"),
     "ok": MetricType("count", "more", "arrivals that succeeded"),
     "failed": MetricType("count", "less", "arrivals that definitely were not done"),
@@ -167,6 +173,8 @@ METRICS: Mapping[str, MetricType] = {
 AGENT_METRICS: Mapping[str, MetricType] = {
     **_percentiles("steps, from getting an instance to the end,"),
     **_percentiles("steps, waiting for an instance of the agent's pool,", "wait_"),
+    "busy": MetricType("duration", "less", "time in its steps / workflows, of all kinds"),
+    "waiting": MetricType("duration", "less", "time waiting for an instance of it / workflows, of all kinds"),
     "pool_use": MetricType("share", "neither", "busy instance seconds / (pool size x seconds of measure)"),
     "steps": MetricType("count", "neither", "steps of the arrivals of measure"),
     "failed": MetricType("count", "less", "steps that did not end ok"),

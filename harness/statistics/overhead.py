@@ -125,3 +125,23 @@ def overheads(
 def _of_steps(steps: Rows, injected: Held) -> Floats:
     found: Floats = np.maximum(steps["ended"] - steps["queued"] - injected.of(steps["key"]), 0.0)
     return found
+
+
+def orchestration(by_kind: Mapping[str, Rows], graphs: Mapping[str, Sequence[Step]], tally: LevelTally) -> Floats:
+    """What workflows took beyond their steps, s: from acceptance to the end, less the longest path of the times that
+    their steps took and waited for an agent. Only of kinds whose graph is known."""
+    steps = [tally.step_rows(agent) for agent in tally.steps]
+    if not steps or not graphs:
+        return np.empty(0)
+    rows = np.concatenate(steps)
+    order = np.argsort(rows["key"])
+    took = Held(rows["key"][order], (rows["ended"] - rows["queued"])[order])
+    found = [np.empty(0)]
+    for kind, everything in by_kind.items():
+        if kind not in graphs:
+            continue
+        ended_as = outcome(everything)
+        of_kind = everything[(ended_as == OK) | (ended_as == FAILED)]
+        wall = of_kind["target_ended"] - of_kind["target_accepted"]
+        found.append(np.maximum(wall - critical_path(of_kind["id_hash"], graphs[kind], took), 0.0))
+    return np.concatenate(found)

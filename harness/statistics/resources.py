@@ -14,6 +14,7 @@ from harness.observation.journal import Damage, read_lines
 from harness.observation.observation import HostUse, PoolUse, ProcessUse, ResourceSample, StateUse
 from harness.statistics.metrics import Metric
 from harness.statistics.quantile import quantile, samples
+from harness.statistics.slope import step_free_slope
 
 NOTHING = Metric(value=None)
 STATE_COUNTS = tuple(name for name in StateUse.__struct_fields__ if name != "provisional")
@@ -87,6 +88,7 @@ def process_metrics(found: Sequence[ResourceSample], window: Window | None, ende
         "uss_peak": _largest(use.uss_bytes for _, use in uses if use.uss_bytes is not None),
         "fds_peak": _largest(use.fds for _, use in uses),
         "threads_peak": _largest(use.threads for _, use in uses),
+        "rss_slope": NOTHING,
         "rss_spread": NOTHING,
         "cpu": NOTHING,
         "cpu_per_workflow": NOTHING,
@@ -97,6 +99,9 @@ def process_metrics(found: Sequence[ResourceSample], window: Window | None, ende
     warm = [use.rss_bytes for at, use in uses if at >= window.start]
     if warm:
         metrics["rss_spread"] = Metric(value=max(warm) - min(warm), n=len(warm))
+    slope = step_free_slope([(at, use.rss_bytes) for at, use in uses], window)
+    if slope is not None:
+        metrics["rss_slope"] = Metric(value=slope * 60.0, n=len(warm))
     cpu = cpu_share(uses, window)
     metrics["cpu"] = cpu
     if cpu.value is not None and ended_in_window:

@@ -10,25 +10,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.statistics.resources import Window
-
 SLOPE_BLOCKS = 20
 WARMUP_SHARE = 0.3
 """Of the measure phase: what is taken in its beginning is warming up, not growth."""
 STEPS_MIN = 4  # differences left after the two that are dropped; fewer say nothing
 
 
-def step_free_slope(points: Sequence[tuple[float, float]], window: Window) -> float | None:
-    """Growth of a reading in units a second; `points` are (s from t0, reading). None where there are too few.
+def step_free_slope(points: Sequence[tuple[float, float]], window: tuple[float, float]) -> float | None:
+    """Growth of a reading in units a second; `points` are (s from t0, reading), `window` is (start, end). None where there are too few.
 
     The window is cut into SLOPE_BLOCKS; those that begin in its first WARMUP_SHARE are left out; of the differences
     of neighbouring blocks' medians the largest and the smallest are dropped, and the mean of the others is divided by
     a block's length.
     """
-    if not points:
+    start, end = window
+    if not points or end <= start:
         return None
     at, reading = np.array(points, dtype=np.float64).T
-    place = np.floor((at - window.start) / window.length_s * SLOPE_BLOCKS)
+    place = np.floor((at - start) / (end - start) * SLOPE_BLOCKS)
     first = int(np.ceil(WARMUP_SHARE * SLOPE_BLOCKS))
     medians = [
         float(np.median(reading[place == block])) for block in range(first, SLOPE_BLOCKS) if np.any(place == block)
@@ -36,4 +35,4 @@ def step_free_slope(points: Sequence[tuple[float, float]], window: Window) -> fl
     steps = np.sort(np.diff(medians))[1:-1]
     if len(steps) < STEPS_MIN:
         return None
-    return float(np.mean(steps)) * SLOPE_BLOCKS / window.length_s
+    return float(np.mean(steps)) * SLOPE_BLOCKS / (end - start)

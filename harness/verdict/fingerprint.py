@@ -78,7 +78,7 @@ def scenario_digest(run_dir: Path) -> str:
 
 
 def unlike(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """The conditions in which two runs differ: name -> (ours, theirs); one that only one of them has is `none` there."""
+    """The conditions in which two runs differ: name -> (ours, theirs); what only one of them has is `none` there."""
     names = dict.fromkeys([*ours, *theirs])
     pairs = {name: (ours.get(name, "none"), theirs.get(name, "none")) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
