@@ -16,6 +16,7 @@ import click
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.gating import GateOptions
     from harness.provider import LlmChoice
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -128,6 +129,65 @@ def llm_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_words
 
 
+@dataclass(frozen=True, slots=True)
+class GateWords:
+    """What the command line says of the comparison with history, word for word."""
+
+    gate: bool
+    strict: bool
+    margin: float | None
+    no_duet: bool
+    pairs: int | None
+
+    def options(self) -> GateOptions | None:
+        """What it means; None: no comparison is asked for. Raises UsageError with every mistake."""
+        from harness.gating import GateOptions
+        from harness.verdict.gate import MARGIN, MARGIN_STRICT
+
+        given = {"--strict": self.strict, "--margin": self.margin, "--no-duet": self.no_duet, "--pairs": self.pairs}
+        mistakes = [f"{name}: is for --gate" for name, value in given.items() if value and not self.gate]
+        if self.strict and self.margin is not None:
+            mistakes.append(f"--strict is --margin {MARGIN_STRICT:.0%}: say one of them")
+        if self.no_duet and self.pairs is not None:
+            mistakes.append("--pairs: there will be none with --no-duet")
+        if mistakes:
+            raise UsageError(mistakes)
+        if not self.gate:
+            return None
+        margin = self.margin or (MARGIN_STRICT if self.strict else MARGIN)
+        return GateOptions(margin=margin, duet=not self.no_duet, pairs=self.pairs or LOOKS[-1])
+
+    def words(self) -> list[str]:
+        """The command-line words that ask for the same comparison again."""
+        margin = [] if self.margin is None else ["--margin", f"{self.margin * 100:g} %"]
+        pairs = [] if self.pairs is None else ["--pairs", str(self.pairs)]
+        flags = {"--gate": self.gate, "--strict": self.strict, "--no-duet": self.no_duet}
+        return [*(name for name, given in flags.items() if given), *margin, *pairs]
+
+
+def gate_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of the gate; the command is given them as one `GateWords` named `gate`."""
+
+    @functools.wraps(command)
+    def with_words(
+        *, gate: bool, strict: bool, margin: float | None, no_duet: bool, pairs: str | None, **rest: Any
+    ) -> None:
+        words = GateWords(gate, strict, margin, no_duet, None if pairs is None else int(pairs))
+        command(gate=words, **rest)
+
+    for option in reversed(_GATE_OPTIONS):
+        with_words = option(with_words)
+    return with_words
+
+
+LOOKS = (10, 20, 30)  # of a duet; not imported, as `--help` shows them
+_GATE_OPTIONS = (
+    click.option("--gate", is_flag=True, help="Compare with the accepted baseline of this class of machines."),
+    click.option("--margin", type=Unit("share"), metavar="SHARE", help='Gate: how much worse may pass; "10 %".'),
+    click.option("--strict", is_flag=True, help='Gate: the same as --margin "5 %".'),
+    click.option("--no-duet", is_flag=True, help="Gate: never run the baseline's build beside this one."),
+    click.option("--pairs", type=click.Choice([str(look) for look in LOOKS]), help="Gate: at most so many pairs. [30]"),
+)
 _UPSTREAM = re.compile(r"(openai|anthropic)=https?://[^/@\s?#]+/?")
 _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 _LLM_OPTIONS = (

@@ -166,22 +166,37 @@ class Children:
         )
         return self
 
-    def start(self, name: str, module: str, *, first_line: bytes, extra_env: dict[str, str] | None = None) -> Child:
-        """Run `python -m module`, hand it `first_line`, and register it with the guardian."""
+    def start(
+        self,
+        name: str,
+        module: str,
+        *,
+        first_line: bytes | None = None,
+        extra_env: dict[str, str] | None = None,
+        python: str | None = None,
+    ) -> Child:
+        """Run `python -m module` and register it with the guardian; its first line it may also be told later.
+
+        Another `python` than ours has its own packages: it must not find ours, or the user's working tree, in the
+        current folder or by PYTHONPATH.
+        """
+        interpreter = [sys.executable] if python is None else [python, "-P"]
+        paths = {} if python is None else {"PYTHONPATH": ""}
         log = self._log_dir / f"{name}.log"
         with log.open("ab") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [*interpreter, "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=self._environment() | (extra_env or {}),
+                env=self._environment() | (extra_env or {}) | paths,
                 start_new_session=True,
             )
         self.register_pid(process.pid)
         child = Child(name, process, log)
         self._children.append(child)
-        child.tell(first_line)
+        if first_line is not None:
+            child.tell(first_line)
         return child
 
     def start_program(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
@@ -13,12 +14,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import __version__
-from harness.arguments import EXISTING_FOLDER, FOLDER, STORES, Factor, LlmWords, Unit, llm_options
+from harness.arguments import (
+    EXISTING_FOLDER,
+    FOLDER,
+    STORES,
+    Factor,
+    GateWords,
+    LlmWords,
+    Unit,
+    gate_options,
+    llm_options,
+)
+from harness.doctor_command import doctor as doctor_command
+from harness.duet_command import duet as duet_command
 from harness.errors import UsageError
+from harness.history_command import history as history_command
 from harness.llm_command import llm as llm_command
 from harness.terminal import forget_stdout, progress_console, shown, signals
 
 if TYPE_CHECKING:
+    from harness.gating import GateOptions
     from harness.plan import Options, Plan
     from harness.verdict.judge import JudgedRun
 
@@ -53,6 +68,7 @@ def commands() -> None:
 @click.option("--measure", type=Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
 @click.option("--baselines", type=EXISTING_FOLDER, help=BASELINES_HELP)
 @click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
+@gate_options
 @llm_options
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
@@ -69,6 +85,7 @@ def run(
     measure: float | None,
     baselines: Path | None,
     reports: Path,
+    gate: GateWords,
     llm: LlmWords,
     allow_remote: bool,
     as_json: bool,
@@ -91,14 +108,15 @@ def run(
         baselines=baselines,
         reports=reports,
     )
-    plans = _prepare_all(scenario, options)
+    comparing = gate.options()
+    plans = _prepare_all(scenario, options, gate.words())
     if as_json and len(plans) > 1:
         raise UsageError("--json prints one document; run one scenario at a time with it")
-    codes = [_run_one(plan, as_json=as_json, quiet=quiet) for plan in plans]
+    codes = [_run_one(plan, comparing, as_json=as_json, quiet=quiet) for plan in plans]
     raise click.exceptions.Exit(_worst(codes))
 
 
-def _prepare_all(names: Sequence[str], options: Options) -> list[Plan]:
+def _prepare_all(names: Sequence[str], options: Options, further: Sequence[str] = ()) -> list[Plan]:
     """A plan for every scenario named. Raises UsageError with the mistakes of all of them."""
     from harness.plan import prepare, scenario_files
 
@@ -106,7 +124,9 @@ def _prepare_all(names: Sequence[str], options: Options) -> list[Plan]:
     mistakes: list[str] = []
     for path in scenario_files(names, SCENARIOS):
         try:
-            plans.append(prepare(path, options, command=shlex.join(["harness", "run", shown(path), *options.words()])))
+            plans.append(
+                prepare(path, options, command=shlex.join(["harness", "run", shown(path), *options.words(), *further]))
+            )
         except UsageError as error:
             mistakes.extend(error.mistakes)
     if mistakes:
@@ -114,8 +134,8 @@ def _prepare_all(names: Sequence[str], options: Options) -> list[Plan]:
     return plans
 
 
-def _run_one(plan: Plan, *, as_json: bool, quiet: bool) -> int:
-    """Execute, judge and report one plan; its exit code."""
+def _run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: bool) -> int:
+    """Execute, judge and report one plan, compared with its baseline if that was asked for; its exit code."""
     from harness.report.live import LiveProgress
     from harness.run import execute
     from harness.stage import Interrupt
@@ -125,7 +145,13 @@ def _run_one(plan: Plan, *, as_json: bool, quiet: bool) -> int:
     errors.print(f"{plan.scenario.name} · seed {plan.scenario.seed}", highlight=False)
     interrupt = Interrupt()
     with signals(interrupt, errors), LiveProgress(errors) as progress:
-        run_dir = execute(plan, progress, interrupt)
+        if comparing is None:
+            run_dir = execute(plan, progress, interrupt)
+        else:
+            from harness.gating import Gating
+
+            tell = functools.partial(errors.print, highlight=False, soft_wrap=True)
+            run_dir = Gating(plan=plan, options=comparing, listener=progress, interrupt=interrupt, tell=tell).run()
     judged = judge_run(run_dir)
     _write_reports(judged, run_dir)
     try:
@@ -139,6 +165,9 @@ def _run_one(plan: Plan, *, as_json: bool, quiet: bool) -> int:
 
 
 def _write_reports(judged: JudgedRun, run_dir: Path) -> None:
+    from harness.report.gate import write_pictures
+
+    write_pictures(judged)
     for name, file in (("markdown", "report.md"), ("junit", "junit.xml"), ("json", "report.json")):
         with (run_dir / file).open("w", encoding="utf-8") as out:
             _report(judged, name, out)
@@ -247,3 +276,6 @@ def _worst(codes: Sequence[int]) -> int:
 
 
 commands.add_command(llm_command)
+commands.add_command(history_command)
+commands.add_command(doctor_command)
+commands.add_command(duet_command)

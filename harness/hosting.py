@@ -29,9 +29,9 @@ def crash_orders(crash: Crash | None) -> tuple[CrashOrder, ...]:
     return (*kills, *pauses)
 
 
-def start_host(children: Children, config: HostConfig, name: str) -> Child:
+def start_host(children: Children, config: HostConfig, name: str, python: str | None = None) -> Child:
     """Start a target host and wait until it serves. Raises UsageError or TargetUnavailable with its own words."""
-    host = children.start(name, "harness.target.host", first_line=msgspec.json.encode(config))
+    host = children.start(name, "harness.target.host", first_line=msgspec.json.encode(config), python=python)
     try:
         said = msgspec.json.decode(expect_line(host, HOST_READY_S), type=HostReady | HostFailed)
     except HarnessError as error:
@@ -48,7 +48,8 @@ class Hosting:
 
     `config` makes the configuration of the next process, given the crash it is to suffer. A process that fired its
     order has a successor on the same socket: a killed one at once; a paused one is continued after its successor
-    took over, so that it wakes up as an owner that was replaced. `on_started` is told the pid of each.
+    took over, so that it wakes up as an owner that was replaced. `on_started` is told the pid of each. `python` is the
+    interpreter of a build that has an environment of its own.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Hosting:
         run_dir: Path,
         orders: tuple[CrashOrder, ...],
         config: Callable[[CrashOrder | None], HostConfig],
+        python: str | None = None,
         on_started: Callable[[int], None] = lambda _pid: None,
     ) -> None:
         self._children = children
@@ -67,6 +69,7 @@ class Hosting:
         self._level = level
         self._orders = list(orders)
         self._config = config
+        self._python = python
         self.on_started = on_started
         self._crashes: BinaryIO | None = None
         self._path = run_dir / FILE
@@ -101,7 +104,7 @@ class Hosting:
 
     def _start(self) -> Child:
         order = self._orders.pop(0) if self._orders else None
-        return start_host(self._children, self._config(order), self._name)
+        return start_host(self._children, self._config(order), self._name, self._python)
 
     def _succeed(self) -> None:
         """A killed process is reaped, and the next one started."""

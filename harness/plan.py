@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.arms import Arm
 from harness.errors import UsageError
 from harness.provider import LlmChoice
 from harness.scenario.scenario import Level, Scenario, State
@@ -56,9 +57,16 @@ class Plan:
     levels: tuple[Level, ...]
     reports: Path
     command: str
+    baselines: Path = Path("baselines")  # the folder of limits and of accepted runs
     redis_url: str | None = field(default=None, repr=False)  # of a server to use, instead of finding or starting one
     postgres_url: str | None = field(default=None, repr=False)
     llm: LlmChoice = field(default_factory=LlmChoice)
+    arm: Arm | None = None  # the build that the target is, when it is not what is installed here
+
+    @property
+    def folder(self) -> Path:
+        """From which the target's Python is imported."""
+        return self.scenario_path.parent if self.arm is None else self.arm.folder
 
 
 def scenario_files(names: Sequence[str], folder: Path) -> list[Path]:
@@ -119,6 +127,7 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
         levels=tuple(levels[label] for label in (options.levels or levels)),
         reports=options.reports,
         command=command,
+        baselines=_baselines(path, limits_path, options.baselines),
         redis_url=options.redis_url,
         postgres_url=options.postgres_url,
         llm=options.llm,
@@ -149,6 +158,15 @@ def _find_limits(scenario_path: Path, name: str, baselines: Path | None) -> Path
         if (folder / "baselines" / f"{name}.toml").is_file():
             return folder / "baselines" / f"{name}.toml"
     return None
+
+
+def _baselines(scenario_path: Path, limits_path: Path | None, named: Path | None) -> Path:
+    """Where accepted runs are: beside the limits; without any, in the folder that was named, or the nearest."""
+    if limits_path is not None:
+        return limits_path.parent
+    here = scenario_path.resolve().parent
+    known = (folder / "baselines" for folder in (here, here.parent, here.parent.parent, Path.cwd()))
+    return named or next((folder for folder in known if folder.is_dir()), Path.cwd() / "baselines")
 
 
 def _with(scenario: Scenario, options: Options) -> Scenario:

@@ -98,7 +98,8 @@ def _stages(
                 provisions,
                 lambda level: Stage(
                     scenario=plan.scenario,
-                    folder=plan.scenario_path.parent,
+                    folder=plan.folder,
+                    python=plan.arm.python if plan.arm else None,
                     level=level,
                     index=plan.levels.index(level),
                     run_dir=run_dir,
@@ -156,7 +157,7 @@ def _open_run(plan: Plan) -> tuple[Path, Manifest]:
             command=plan.command,
             levels=tuple(level.label for level in plan.levels),
             machine=this_machine(asks_models=needs_llm(plan.scenario)),
-            build=this_build(plan.scenario.target, plan.scenario_path.parent),
+            build=plan.arm.build if plan.arm else this_build(plan.scenario.target, plan.folder),
             t0=time.monotonic(),
             state=plan.scenario.state.store,
             llm=plan.llm.mode if needs_llm(plan.scenario) else "",

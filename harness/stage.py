@@ -87,7 +87,7 @@ class Stage:
     """One level: a fresh target, a load process, samplers; and how it ended."""
 
     scenario: Scenario
-    folder: Path  # the scenario's, from which its Python is imported
+    folder: Path  # from which the target's Python is imported
     level: Level
     index: int  # of the level, in the order they run
     run_dir: Path
@@ -96,6 +96,7 @@ class Stage:
     provisions: Provisions
     llm: LlmChoice
     socket: Path
+    python: str | None = None  # of the target's host, when it has an environment of its own
 
     @property
     def _name(self) -> str:
@@ -104,14 +105,14 @@ class Stage:
     def run(self, listener: Listener, interrupt: Interrupt) -> LevelEnd:
         """Drive the level to its end; every process of it is ended when this returns."""
         with ExitStack() as ending:
+            load = self.children.start(f"load-{self._name}", "harness.load.worker")  # it imports while the target starts
             models = ending.enter_context(self.models())
             hosting = self.host_target(models)
             if hosting:
                 ending.callback(hosting.end)
             listener.level_started(self.level.label, self.index, len(self.manifest.levels))
-            first_line = msgspec.json.encode(self.load_config())
-            load = self.children.start(f"load-{self._name}", "harness.load.worker", first_line=first_line)
-            ending.callback(load.end, grace_s=5.0)
+            ending.callback(load.end, grace_s=5.0)  # before the target: what is in flight is not to fail of its end
+            load.tell(msgspec.json.encode(self.load_config()))
             sampler = self._sampler(hosting, load, models)
             outages = Outages(self.scenario.outage, self.provisions.running, t0=self.manifest.t0)
             sampler.start()
@@ -172,6 +173,7 @@ class Stage:
             run_dir=self.run_dir,
             orders=crash_orders(self.scenario.crash),
             config=lambda crash: self._host_config(services, crash),
+            python=self.python,
         )
 
     def _host_config(self, services: Services, crash: CrashOrder | None) -> HostConfig:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, settings
 
 from harness.child import Children
 from harness.observation.history import Answered, Called
@@ -44,9 +45,23 @@ MEASURE_FROM_S = 10.0
 MEASURE_TO_S = 30.0
 
 
+settings.register_profile("harness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("harness")  # how fast examples are drawn says something about the machine only
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make golden` renews the golden files instead of comparing with them."""
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew; look at the diff")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not tested is not passed over in silence, whichever process skipped it."""
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", [])]
+    reasons = [words[2].removeprefix("Skipped: ") for words in skipped if isinstance(words, tuple)]
+    for reason in dict.fromkeys(each for each in reasons if each.startswith("NOT TESTED: ")):
+        what, _, why = reason.removeprefix("NOT TESTED: ").partition(": ")
+        terminalreporter.section(f"NOT TESTED: {what}", red=True)
+        terminalreporter.line(why)
 
 
 @dataclass

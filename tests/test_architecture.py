@@ -16,7 +16,8 @@ GROUPS = ("data", "system", "drive", "judge", "edge")
 GROUP_OF = {
     "cli": "edge", "commands": "edge", "__main__": "edge", "run": "edge", "stage": "edge", "report": "edge",
     "plan": "edge", "arguments": "edge", "hosting": "edge", "provisions": "edge", "outages": "edge", "provider": "edge",
-    "terminal": "edge", "llm_command": "edge",
+    "terminal": "edge", "llm_command": "edge", "history_command": "edge", "gating": "edge", "arms": "edge", "builds": "edge", "duet": "edge", "duet_command": "edge", "reference": "edge",
+    "doctor_command": "edge", "doctor": "edge",
     "verdict": "judge", "statistics": "judge",
     "load": "drive", "fault": "drive",
     "orchestrator": "system", "target": "system", "store": "system", "service": "system", "llm": "system",

@@ -162,9 +162,9 @@ def test_a_program_gets_its_input_and_its_output_goes_to_the_log(tmp_path: Path)
 
 def test_a_program_is_asked_by_its_own_signal_also_when_it_is_stopped(tmp_path: Path) -> None:
     """Its child is woken with it: a program may be waiting for that."""
-    script = "trap 'kill -s TERM $!; wait $!; echo asked; exit 7' QUIT; sleep 300 & echo ready; wait"
+    script = "trap 'kill -s TERM $!; wait $!; echo asked; exit 7' USR1; sleep 300 & echo ready; wait"
     with Children("test-signal", tmp_path / "logs") as children:
-        child = children.start_program("asked", ["sh", "-c", script], stop_signal=signal.SIGQUIT)
+        child = children.start_program("asked", ["sh", "-c", script], stop_signal=signal.SIGUSR1)
         while "ready" not in child.log.read_text():
             assert child.wait(0.01) is None
         family = [psutil.Process(child.pid), *psutil.Process(child.pid).children()]
@@ -208,11 +208,11 @@ def test_a_program_can_run_as_somebody_else(tmp_path: Path) -> None:
 def test_the_guardian_asks_a_program_before_it_kills_it(tmp_path: Path, modules: Path) -> None:
     """One that cleans up when asked is given the time to, also when it is stopped."""
     cleaned = tmp_path / "cleaned"
-    script = f"trap 'touch {cleaned}; exit 0' QUIT; echo ready; while :; do sleep 0.05; done"
+    script = f"trap 'touch {cleaned}; exit 0' USR1; echo ready; while :; do sleep 0.05; done"
     owner = (
         "import signal, sys, os, psutil\nfrom pathlib import Path\nfrom harness.child import Children\n"
         "with Children('test-asked', Path(sys.argv[1])) as children:\n"
-        "    child = children.start_program('p', ['sh', '-c', sys.argv[2]], stop_signal=signal.SIGQUIT)\n"
+        "    child = children.start_program('p', ['sh', '-c', sys.argv[2]], stop_signal=signal.SIGUSR1)\n"
         "    while 'ready' not in child.log.read_text(): child.wait(0.01)\n"
         "    psutil.Process(child.pid).suspend()\n"
         "    print(child.pid, flush=True)\n"

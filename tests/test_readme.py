@@ -18,7 +18,7 @@ from harness.statistics.metrics import AGENT_METRICS, METRICS, SERVICE_METRICS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-QUICK = {'"60 s"': '"1 s"', '"30 s"': '"5 s"'}
+QUICK = {'warmup = "3 s"': 'warmup = "200 ms"', '"60 s"': '"1 s"', '"30 s"': '"5 s"'}
 
 
 def snippet(language: str, containing: str) -> str:

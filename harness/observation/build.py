@@ -36,18 +36,34 @@ def this_build(target: str, folder: Path) -> Build:
     """
     if target == "http":
         return Build()
-    root = Path(__file__).parent if target == "embedded" else folder
     lock = lock_digest(lock_text())
-    revision = _git(root, "rev-parse", "HEAD")
-    top = _git(root, "rev-parse", "--show-toplevel")
+    top = sources(target, folder)
+    revision = None if top is None else _git(top, "rev-parse", "HEAD")
     if revision is not None and top is not None:
         excluded = [f":(exclude,top){name}" for name in NOT_PRODUCT]
-        changed = _git(Path(top), "status", "--porcelain", "--", ".", *excluded) or ""
+        changed = _git(top, "status", "--porcelain", "--", ".", *excluded) or ""
         dirty = tuple(line[3:] for line in changed.splitlines())
         return Build(kind="git", revision=revision, dirty=dirty, lock=lock)
     if target == "embedded":
         return Build(kind="wheel", revision=f"{PRODUCT}=={distribution(PRODUCT).version}", lock=lock)
     return Build(lock=lock)
+
+
+def sources(target: str, folder: Path) -> Path | None:
+    """The top folder of the repository that the target's code is in; None when it is in none.
+
+    A package that is installed inside of somebody's repository is not of it.
+    """
+    if target != "embedded":
+        return repository(folder)
+    here = Path(__file__).resolve()
+    return None if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None else repository(here.parent)
+
+
+def repository(folder: Path) -> Path | None:
+    """The top folder of the git repository that `folder` is in; None when it is in none."""
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    return None if top is None else Path(top)
 
 
 def lock_text() -> str:

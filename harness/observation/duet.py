@@ -11,6 +11,7 @@ from harness.observation.build import Build
 DUET_VERSION = 1
 DUET_FILE = "duet.json"
 ARMS_FILE = "arms.jsonl"
+PAIRS_FOLDER = "pairs"
 LOOKS = (10, 20, 30)
 """Pairs after which the duet is looked at; GATE.md, section 3, step 5."""
 
@@ -41,6 +42,7 @@ class Duet(msgspec.Struct, frozen=True, kw_only=True):
     b: ArmUsed
     command: str
     started_at: str
+    finished: bool = False  # as many pairs were run as were wanted; else it was cut short
 
 
 class ArmRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -218,6 +218,16 @@ class AuditResult(msgspec.Struct, frozen=True, gc=False):
     different: tuple[Difference, ...] = ()
 
 
+class MachineUse(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """CPU seconds of the whole machine, over the cores that the run may use. All but `cores` are cumulative."""
+
+    cores: int
+    busy_s: float  # user, nice, system, interrupts; without idle, waiting for a disk, and stolen
+    own_s: float | None = None  # of it, by this run's processes, ended ones included; None: not all can be seen
+    stolen_s: float | None = None  # by the hypervisor; None: nobody tells
+    pressure_s: float | None = None  # some task waited for a core (PSI); seconds, whatever the number of cores
+
+
 class ResourceSample(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One line of `resources.jsonl`."""
 
@@ -227,3 +237,4 @@ class ResourceSample(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     load: ProcessUse | None = None
     host: HostUse | None = None
     llm: ProcessUse | None = None  # the provider of models: the simulator, a replay, or the relay to the real ones
+    machine: MachineUse | None = None  # the whole machine; in every fifth line or so

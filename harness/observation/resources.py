@@ -1,4 +1,5 @@
 """`resources.jsonl`: CPU and memory of the target's process tree and of the load process, ten times a second.
+Twice a second, what the whole machine does.
 
 Sampled from the CLI process, by psutil, on the run's clock. CPU seconds come from each process's own CPU clock where
 the kernel has one (Linux): psutil's 10 ms ticks are 3 % off over 100 ms, the clock 0.07 %.
@@ -7,6 +8,7 @@ the kernel has one (Linux): psutil's 10 ms ticks are 3 % off over 100 ms, the cl
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sys
 import threading
@@ -17,6 +19,7 @@ from typing import BinaryIO
 import msgspec
 import psutil
 
+from harness.observation.neighbours import MachineWatch
 from harness.observation.observation import HostUse, ProcessUse, ResourceSample
 
 SAMPLE_S = 0.1
@@ -154,7 +157,12 @@ class _StatsLine(msgspec.Struct):
 
 
 class ResourceSampler:
-    """Samples one level in a thread of its own, from `start` to `stop`, appending to `path`."""
+    """Samples one level in a thread of its own, from `start` to `stop`, appending to `path`.
+
+    What works for the run is this process's whole tree and the target, wherever it was started. `elsewhere`: so do
+    others that cannot be seen, as a server in a container; then, as without a target's process, nobody can tell the
+    run's CPU from others'.
+    """
 
     def __init__(
         self,
@@ -166,6 +174,7 @@ class ResourceSampler:
         load_pid: int,
         socket_path: str | None,
         llm_pid: int | None = None,
+        elsewhere: bool = False,
     ) -> None:
         self._path = path
         self._level = level
@@ -173,6 +182,8 @@ class ResourceSampler:
         self._target = TreeWatch(target_pid) if target_pid is not None else None
         self._load = TreeWatch(load_pid)
         self._llm = TreeWatch(llm_pid) if llm_pid is not None else None
+        ours = [os.getpid(), load_pid, *([target_pid] if target_pid is not None else [])]
+        self._machine = MachineWatch(ours, sees_all=target_pid is not None and not elsewhere)
         self._socket_path = socket_path
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="resources", daemon=True)
@@ -217,6 +228,7 @@ class ResourceSampler:
             load=self._load.sample(now),
             host=host.use() if host else None,
             llm=self._llm.sample(now) if self._llm else None,
+            machine=self._machine.sample(now),
         )
         self.latest = sample
         file.write(msgspec.json.encode(sample) + b"\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.gate import CHANGE_HEADINGS, PART_HEADINGS, change_rows, lines_of, part_rows, text_picture
 from harness.report.llm import llm_remarks, llm_table
 from harness.report.rows import (
     LEVEL_COLUMNS,
@@ -56,6 +58,7 @@ def _print(console: Console, judged: JudgedRun) -> None:
     if other_limits(judged.verdict):
         console.print()
         console.print(_others(judged))
+    _gate(console, judged.verdict)
     for line in (*_errors(summary), *_crashes(summary)):
         console.print(line, soft_wrap=True)
     console.print()
@@ -138,6 +141,32 @@ def _recovered(level: LevelSummary) -> str:
         further = " (further crashes included)" if count > 1 else ""
         ended = f"what was in flight ended within {render(max(ends), 'duration')}{further}"
     return f"level {level.level}: {count} crash{'' if count == 1 else 'es'}; {back}; {ended}"
+
+
+def _gate(console: Console, verdict: Verdict) -> None:
+    """What changed against the baselines, if the run was compared with any."""
+    if not verdict.gate:
+        return
+    console.print()
+    if rows := change_rows(verdict.gate):
+        console.print(_plain_table(CHANGE_HEADINGS, rows))
+    for gate in verdict.gate:
+        for line in lines_of(gate):
+            console.print(plain(line), soft_wrap=True)
+        if rows := part_rows(gate):
+            console.print()
+            console.print(_plain_table(PART_HEADINGS, rows))
+        for line in text_picture(gate):
+            console.print(line, soft_wrap=True)
+
+
+def _plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(plain, row))
+    return table
 
 
 def _verdict(console: Console, verdict: Verdict) -> None:

@@ -135,3 +135,13 @@ class LiveProgress:
         elif time.monotonic() - self._last_plain >= PLAIN_EVERY_S:
             self._last_plain = time.monotonic()
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class Silent:
+    """Says nothing: for runs that are a small part of something larger."""
+
+    def level_started(self, level: str, index: int, count: int) -> None: ...
+
+    def report(self, level: str, report: LoadReport, sample: ResourceSample | None) -> None: ...
+
+    def level_ended(self, end: LevelEnd) -> None: ...

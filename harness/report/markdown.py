@@ -6,6 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from harness.observation.manifest import Manifest
+from harness.report.gate import (
+    CHANGE_HEADINGS,
+    PART_HEADINGS,
+    change_rows,
+    lines_of,
+    part_rows,
+    picture_name,
+    text_picture,
+)
 from harness.report.llm import AGENT_LLM_COLUMNS, agents_asking, has_calls, llm_remarks, llm_table
 from harness.report.rows import (
     LEVEL_COLUMNS,
@@ -60,6 +69,7 @@ def _lines(judged: JudgedRun) -> Iterator[str]:
     yield ""
     yield from _levels(summary.levels, verdict)
     yield from _models(summary.levels)
+    yield from _gate(verdict)
     yield from _checks(verdict)
     for level in summary.levels:
         yield from _level(level)
@@ -95,6 +105,20 @@ def _models(levels: Sequence[LevelSummary]) -> Iterator[str]:
     headings, rows = llm_table(levels)
     yield from _table(headings, [[text.replace("*", "\\*") for text in row] for row in rows])
     yield from (line for remark in llm_remarks(levels) for line in (_text(remark), ""))
+
+
+def _gate(verdict: Verdict) -> Iterator[str]:
+    """What changed against the baselines, if the run was compared with any."""
+    if not verdict.gate:
+        return
+    yield from ("### Against the baseline", "")
+    yield from _table(CHANGE_HEADINGS, change_rows(verdict.gate))
+    for gate in verdict.gate:
+        yield from (line for text in lines_of(gate) for line in (f"- {_text(text)}",))
+        yield ""
+        yield from _table(PART_HEADINGS, part_rows(gate))
+        if picture := text_picture(gate):
+            yield from ("```", *picture, "```", "", f"![each pair, and each quantile]({picture_name(gate)})", "")
 
 
 def _checks(verdict: Verdict) -> Iterator[str]:

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from harness.observation.manifest import LevelStatus, Manifest
 from harness.observation.observation import ResourceSample
 from harness.statistics.crashes import Recovery, not_fired, not_seen, recoveries, undeclared
+from harness.statistics.disturbance import disturbed_shares
 from harness.statistics.evidence import Evidence
 from harness.statistics.generator import Generator, check_generator, contamination
 from harness.statistics.health import ServiceSeries, service_metrics, service_series
 from harness.statistics.latency import (
     Block,
+    block_edges,
     blocks,
     deciles,
     latency_percentiles,
@@ -102,23 +104,20 @@ def summarise_level(
     window = _window(tally, found)
     by_kind, duplicates = tally.ended_once()
     everything = np.concatenate(list(by_kind.values())) if by_kind else np.empty(0, dtype=WORKFLOW_ROW)
-    counts = flagged(everything, MEASURE) & _counts(everything, status)
-    arrivals = everything if counts.all() else everything[counts]
+    arrivals = _of_measure(everything, status)
     final = "end" in tally.marks and status not in CUT
     promises = count_promises(tally, by_kind, duplicates, evidence, run, final=final, complete=status == "complete")
-    kinds = {kind: rows[flagged(rows, MEASURE) & _counts(rows, status)] for kind, rows in by_kind.items()}
+    kinds = {kind: _of_measure(rows, status) for kind, rows in by_kind.items()}
     models = llm_metrics(evidence.calls, found, kinds, run.graphs, tally, window)
     metrics = {
         **_arrival_metrics(arrivals),
         **other_percentiles(arrivals),
+        **percentiles(orchestration(kinds, run.graphs, tally), prefix="orchestration_"),
         **promises.metrics,
         "unfinished": _unfinished(tally, everything, status, final=final),
         "throughput": _throughput(everything, window),
-        **process_metrics(found, window, int(np.sum(_ended_within(everything, window)))),
-        **host_metrics(found, window),
-        **state_metrics(found),
+        **_resource_metrics(found, window, int(np.sum(_ended_within(everything, window)))),
         **models.level,
-        **percentiles(orchestration(kinds, run.graphs, tally), prefix="orchestration_"),
     }
     services = service_metrics(evidence.health)
     generator = check_generator(found, tally.checks, window, metrics, in_flight_max)
@@ -135,11 +134,9 @@ def summarise_level(
         kinds={kind: _arrival_metrics(rows) for kind, rows in kinds.items()},
         errors=_ranked(tally.errors),
         degraded=_ranked(tally.degraded),
-        blocks=blocks(arrivals, window) if window else (),
+        blocks=blocks(arrivals, window, disturbed_shares(found, block_edges(window))) if window else (),
         quantiles=deciles(arrivals),
-        agent_blocks={agent: step_blocks(tally.step_rows(agent), window) for agent in sorted(tally.steps)}
-        if window
-        else {},
+        agent_blocks=_agent_blocks(tally, window),
         generator=generator,
         contaminated=contamination(generator, metrics),
         crashes=recoveries(evidence.crashes, everything, len(tally.open), found),
@@ -148,6 +145,17 @@ def summarise_level(
         not_fired=_not_fired(run, tally, evidence),
         undeclared=tuple(undeclared(run.declared.outage, services)),
     )
+
+
+def _resource_metrics(found: Sequence[ResourceSample], window: Window | None, ended: int) -> dict[str, Metric]:
+    """What the samples tell; `ended` workflows ended within measure."""
+    return {**process_metrics(found, window, ended), **host_metrics(found, window), **state_metrics(found)}
+
+
+def _agent_blocks(tally: LevelTally, window: Window | None) -> dict[str, tuple[Block, ...]]:
+    if window is None:
+        return {}
+    return {agent: step_blocks(tally.step_rows(agent), window) for agent in sorted(tally.steps)}
 
 
 def _not_fired(run: RunFacts, tally: LevelTally, evidence: Evidence) -> tuple[str, ...]:
@@ -180,6 +188,12 @@ def _counts(rows: Rows, status: Status) -> NDArray[np.bool_]:
     if status in CUT:
         return ~flagged(rows, CENSORED)
     return np.ones(len(rows), dtype=np.bool_)
+
+
+def _of_measure(rows: Rows, status: Status) -> Rows:
+    """The workflows of measure that speak for an outcome."""
+    chosen = flagged(rows, MEASURE) & _counts(rows, status)
+    return rows if chosen.all() else rows[chosen]
 
 
 def _arrival_metrics(arrivals: Rows) -> dict[str, Metric]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from harness.observation.duet import LOOKS
 from harness.statistics.change import Change
-from harness.statistics.reading import Reading
+from harness.statistics.comparison import POWER, scaled
+from harness.statistics.proportion import Tally, loss_in_pairs
+from harness.statistics.reading import COMPARED, Reading
+from harness.statistics.students_t import t_quantile
 
 ALPHA = 0.01
+GROWTH_MEASURE_MIN_S = 600.0
+"""Below ten minutes of measure the growth of memory is noise (GATE.md)."""
+NORMAL_95 = 1.6449
 
 Pairs = Sequence[tuple[Reading, Reading]]
 """(baseline, candidate), in the order they were run."""
@@ -16,18 +25,63 @@ Pairs = Sequence[tuple[Reading, Reading]]
 
 def look_alpha(metrics: int) -> float:
     """Alpha of one look at one of so many metrics: ALPHA over all looks and metrics."""
-    return ALPHA / len(LOOKS) / metrics
+    return ALPHA / len(LOOKS) / max(1, metrics)
 
 
 def duet_change(metric: str, pairs: Pairs, alpha: float) -> Change | None:
     """How the candidate differs from the baseline beside it; None where fewer than two pairs have the metric.
 
     `metric` is a name of COMPARED (by `Reading.quantiles` of the whole arm where it is made of blocks), `success` or
-    `rss_slope`.
+    `rss_slope`. A t interval over the pairs' differences: what the machine did to a pair it did to both arms.
     """
-    raise NotImplementedError
+    if metric == "success":
+        return loss_in_pairs([(Tally(a.ok, a.arrivals), Tally(b.ok, b.arrivals)) for a, b in pairs], alpha)
+    changes = [change for pair in pairs if (change := pair_change(metric, *pair)) is not None]
+    n = len(changes)
+    if n < 2:
+        return None
+    mean, error = float(np.mean(changes)), float(np.std(changes, ddof=1)) / math.sqrt(n)
+    half, half95 = t_quantile(1 - alpha, n - 1) * error, t_quantile(0.95, n - 1) * error
+    return Change(
+        metric=metric,
+        basis="duet",
+        change=mean,
+        lower=mean - half,
+        upper=mean + half,
+        alpha=alpha,
+        lower95=mean - half95,
+        upper95=mean + half95,
+        n=n,
+        mde=half + t_quantile(POWER, n - 1) * error,
+        is_log=metric in COMPARED,
+    )
+
+
+def pair_change(metric: str, a: Reading, b: Reading) -> float | None:
+    """How much worse the candidate of a pair was, on the scale of the metric's changes; None when one has no value."""
+    if metric == "success":
+        return a.ok / a.arrivals - b.ok / b.arrivals if a.arrivals and b.arrivals else None
+    if metric == "rss_slope" and min(a.measure_s, b.measure_s) < GROWTH_MEASURE_MIN_S:
+        return None
+    before, after = _of_arm(metric, a), _of_arm(metric, b)
+    return None if before is None or after is None else after - before
+
+
+def _of_arm(metric: str, reading: Reading) -> float | None:
+    """Of a whole arm: it is too short for blocks."""
+    if metric not in COMPARED or not COMPARED[metric].blocks:
+        return scaled(metric, reading)
+    quantiles = reading.quantiles
+    value = quantiles.get("p99" if metric == "shape" else metric)
+    below = quantiles.get("p50") if metric == "shape" else 1.0
+    return math.log(value / below) if value and below else None
 
 
 def pairs_to_settle(change: Change, margin: float) -> int | None:
     """About how many pairs would put the 95 % bound below the margin; None: no number would, as it is beyond it."""
-    raise NotImplementedError
+    if change.change >= margin:
+        return None
+    if change.n < 2:
+        return LOOKS[-1]
+    sd = (change.upper95 - change.change) / t_quantile(0.95, change.n - 1) * math.sqrt(change.n)
+    return max(change.n + 1, math.ceil((NORMAL_95 * sd / (margin - change.change)) ** 2) + 2)

@@ -17,11 +17,11 @@ STEPS_MIN = 4  # differences left after the two that are dropped; fewer say noth
 
 
 def step_free_slope(points: Sequence[tuple[float, float]], window: tuple[float, float]) -> float | None:
-    """Growth of a reading in units a second; `points` are (s from t0, reading), `window` is (start, end). None where there are too few.
+    """Growth of a reading in units a second, over `window` (start, end); None where there are too few points.
 
-    The window is cut into SLOPE_BLOCKS; those that begin in its first WARMUP_SHARE are left out; of the differences
-    of neighbouring blocks' medians the largest and the smallest are dropped, and the mean of the others is divided by
-    a block's length.
+    `points` are (s from t0, reading). The window is cut into SLOPE_BLOCKS; those that begin in its first WARMUP_SHARE
+    are left out; of the differences of neighbouring blocks' medians the largest and the smallest are dropped, and the
+    mean of the others is divided by a block's length.
     """
     start, end = window
     if not points or end <= start:

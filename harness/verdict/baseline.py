@@ -1,7 +1,8 @@
 """Baselines: accepted runs of one level on one class of machines, append-only, each link of the chain checked.
 
 `baselines/<scenario>/<machine class>/<level>.json` holds the entries, a `.npz` beside it the exact samples of each.
-Only `harness baseline` writes here, never a run. What can be derived (centre, spread, what could be seen) is not stored.
+Only `harness baseline` writes there, never a run. What can be derived (centre, spread, what could be seen) is not
+stored.
 """
 
 from __future__ import annotations
@@ -57,5 +58,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     level: str
     machine_class: str
+    links: int = 0  # epochs and entries
+    head: str = ""  # the checksum of the last of them
     epochs: tuple[Epoch, ...]
     entries: tuple[Entry, ...]

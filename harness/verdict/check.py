@@ -8,7 +8,7 @@ import msgspec
 
 from harness.statistics.metrics import Metric
 
-Kind = Literal["limit", "invariant", "validity", "run"]
+Kind = Literal["limit", "invariant", "validity", "run", "gate"]
 Result = Literal["held", "breached", "unsure", "cut"]
 """`unsure`: the numbers do not decide it. `cut`: the harness failed or was stopped, so there is nothing to judge."""
 

@@ -1,4 +1,4 @@
-"""What must be the same for two runs to be compared: the machine, what measured, what was run, and on which services."""
+"""What must be the same for two runs to be compared: the machine, what measured, what was run, on which services."""
 
 from __future__ import annotations
 

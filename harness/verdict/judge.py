@@ -14,6 +14,7 @@ from harness.observation.json_file import replace_json
 from harness.observation.manifest import Manifest, read_manifest
 from harness.scenario.scenario import Load
 from harness.statistics.summary import Summary, summarise
+from harness.verdict.gated import gate_levels
 from harness.verdict.limits import Limits, load_limits
 from harness.verdict.verdict import Verdict, judge
 
@@ -41,7 +42,8 @@ def judge_run(run_dir: Path, *, against: Path | None = None) -> JudgedRun:
     manifest = read_manifest(run_dir)
     limits = _limits(run_dir, manifest, against)
     summary = summarise(run_dir)
-    judged = JudgedRun(run_dir, manifest, summary, judge(summary, limits, manifest))
+    gates = gate_levels(run_dir, manifest, summary, against)
+    judged = JudgedRun(run_dir, manifest, summary, judge(summary, limits, manifest, gates))
     if against is None:
         try:
             replace_json(run_dir / SUMMARY_FILE, summary)

@@ -1,7 +1,8 @@
 """What a run's numbers allow to say: `judge` turns a summary and limits into checks, a word and an exit code. Pure.
 
 Each limit is judged on its own numbers, so a breach stands whatever else is wrong; doubts about the run spoil passes
-only. Comparison with history will add checks of a kind of its own, and the words `regressed`, `improved`, `suspect`.
+only. The gate's decisions (`gated.py`) add checks of a kind of their own, and the words `regressed`, `improved`,
+`suspect`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import msgspec
 from harness.observation.manifest import Manifest
 from harness.statistics.level import CUT, REFUSED_BY_US, LevelSummary
 from harness.statistics.summary import Summary
-from harness.verdict.check import Check
+from harness.verdict.check import Check, Result
+from harness.verdict.explanation import interval, signed
+from harness.verdict.gate import LevelGate
 from harness.verdict.invariants import invariants, workflows
 from harness.verdict.limit_checks import check_limit
 from harness.verdict.limits import Limits
@@ -45,6 +48,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     failed: tuple[str, ...]  # names of broken limits and invariants, for CI to demand
     limits_judged: bool  # False: there were no limits, the run was judged on validity only
     checks: tuple[Check, ...]
+    gate: tuple[LevelGate, ...] = ()  # of a run that was compared with its baseline
 
 
 WAYS_OUT: Mapping[str, str] = {
@@ -53,8 +57,9 @@ WAYS_OUT: Mapping[str, str] = {
 }
 
 
-def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdict:
-    """Judge a run by `limits`; without any, by whether it measured anything that can be trusted."""
+def judge(summary: Summary, limits: Limits | None, manifest: Manifest, gates: Sequence[LevelGate] = ()) -> Verdict:
+    """Judge a run by `limits` and by what the gate says of its levels; without limits, only by whether it can be
+    trusted, which is no pass."""
     checks = [*_run_checks(summary, manifest)]
     if limits is None:
         text = f"there are no limits to hold it against; write them into baselines/{summary.scenario}.toml"
@@ -65,15 +70,39 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest) -> Verdic
         for limit in limits.of(level.level) if limits else ():
             check = check_limit(limit, level.metric(limit.metric))
             checks.append(_refused_by_us(check) if level.status in REFUSED_BY_US else check)
-    word = _word(checks)
+    for gate in gates:
+        checks += _gate_checks(gate)
+    word = _word(checks, gates)
     return Verdict(
         word=word,
         exit_code=EXIT_CODES[word],
-        sentences=tuple(_sentences(word, checks)),
+        sentences=tuple(_sentences(word, checks, gates)),
         failed=tuple(check.name for check in checks if check.result == "breached"),
         limits_judged=limits is not None,
         checks=tuple(checks),
+        gate=tuple(gates),
     )
+
+
+def _gate_checks(gate: LevelGate) -> Iterator[Check]:
+    """One check of the level; where something regressed one for each metric that did, so that CI can name it."""
+    decision, name = gate.decision, f'gate."{gate.level}"'
+    if decision.outcome == "regressed":
+        for index, metric in enumerate(decision.worse):
+            change = decision.change(metric)
+            assert change is not None
+            sentence = f"{metric} {signed(change)} ({interval(change)})" if index else gate.sentence
+            yield Check(
+                name=f"{name}.{metric}",
+                level=gate.level,
+                kind="gate",
+                result="breached",
+                metric=metric,
+                sentence=sentence,
+            )
+        return
+    result: Result = "held" if decision.outcome in ("pass", "improved") else "unsure"
+    yield Check(name=name, level=gate.level, kind="gate", result=result, sentence=gate.sentence)
 
 
 def _refused_by_us(check: Check) -> Check:
@@ -84,22 +113,26 @@ def _refused_by_us(check: Check) -> Check:
     return msgspec.structs.replace(check, result="unsure", sentence=text)
 
 
-def _word(checks: Sequence[Check]) -> Word:
+def _word(checks: Sequence[Check], gates: Sequence[LevelGate]) -> Word:
     """The worst wins: cut short, then broken, then unsure."""
+    outcomes = {gate.decision.outcome for gate in gates}
     if any(check.result == "cut" for check in checks):
         return "incomplete"
     broken = {check.kind for check in checks if check.result == "breached"}
     if "invariant" in broken:
         return "failed: invariant"
-    if broken:
+    if broken - {"gate"}:
         return "failed: limit"
+    if broken:
+        return "regressed"
     if any(check.result == "unsure" for check in checks):
-        return "inconclusive"
-    return "pass"
+        return "suspect" if "suspect" in outcomes else "inconclusive"
+    return "improved" if "improved" in outcomes else "pass"
 
 
-def _sentences(word: Word, checks: Sequence[Check]) -> Iterator[str]:
-    if word == "pass":
+def _sentences(word: Word, checks: Sequence[Check], gates: Sequence[LevelGate]) -> Iterator[str]:
+    if word in ("pass", "improved"):
+        yield from (gate.sentence for gate in gates)
         held = sum(check.kind == "limit" for check in checks)
         promised = sum(check.kind == "invariant" for check in checks)
         yield f"all {held} limits held, and {promised} invariants"

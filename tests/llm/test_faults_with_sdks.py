@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, get_args
 
 import anthropic
@@ -171,6 +173,46 @@ def asking(served: Served, api: str, request: pytest.FixtureRequest) -> Asking:
     return Asking(served, api, request.node.name)
 
 
+Waited = dict[tuple[str, str, bool], Future[Got]]
+RETRIED = {"slow_first_token": 0, "refused_connection": 1, "twice": 2} | {f"error-{status}": 2 for status in ERRORS}
+"""Agents whose calls wait for something, and how often an SDK may try them again."""
+
+
+@pytest.fixture(scope="module")
+def waited(served: Served) -> Waited:
+    """What came of calls that wait, by agent, endpoint and whether it was a stream: they wait side by side."""
+    both = [each for each in RETRIED if not each.startswith("error-")]
+    wanted = [*product(both, APIS, (True, False)), *product(set(RETRIED) - set(both), APIS, (False,))]
+    with ThreadPoolExecutor(8) as pool:
+        return {
+            (agent, api, stream): pool.submit(
+                Asking(served, api, f"{agent}-{api}-{stream}").ask, agent, stream=stream, retries=RETRIED[agent]
+            )
+            for agent, api, stream in wanted
+        }
+
+
+@dataclass
+class WaitedFor:
+    """One of those calls."""
+
+    asking: Asking
+    came: Future[Got]
+
+    def calls(self) -> list[LlmCall]:
+        """All its attempts."""
+        return self.asking.calls()
+
+
+Look = Callable[[str, bool], WaitedFor]
+
+
+@pytest.fixture
+def look(served: Served, waited: Waited, api: str) -> Look:
+    """`look(agent, stream)`: what came of that agent's call."""
+    return lambda agent, stream: WaitedFor(Asking(served, api, f"{agent}-{api}-{stream}"), waited[agent, api, stream])
+
+
 @each_api
 @streamed_or_not
 @pytest.mark.parametrize("tool", [False, True], ids=["text", "tool"])
@@ -186,10 +228,11 @@ def test_without_a_fault_the_finding_comes_back(asking: Asking, stream: bool, to
 
 @each_api
 @streamed_or_not
-def test_a_slow_first_token_is_waited_for(asking: Asking, stream: bool) -> None:
+def test_a_slow_first_token_is_waited_for(look: Look, api: str, stream: bool) -> None:
     """The SDKs wait up to ten minutes."""
-    assert asking.ask("slow_first_token", stream=stream).finish == WHOLE[asking.api]
-    [call] = asking.calls()
+    seen = look("slow_first_token", stream)
+    assert seen.came.result().finish == WHOLE[api]
+    [call] = seen.calls()
     assert call.complete
     assert call.ended_s >= 0.3
     if stream:
@@ -243,11 +286,12 @@ def test_a_dropped_socket(asking: Asking) -> None:
 
 @each_api
 @streamed_or_not
-def test_a_provider_that_is_away(asking: Asking, stream: bool) -> None:
+def test_a_provider_that_is_away(look: Look, stream: bool) -> None:
     """A connection that is reset before any answer is tried again, as often as the SDK is allowed to."""
+    seen = look("refused_connection", stream)
     with pytest.raises((openai.APIConnectionError, anthropic.APIConnectionError)):
-        asking.ask("refused_connection", stream=stream, retries=1)
-    calls = asking.calls()
+        seen.came.result()
+    calls = seen.calls()
     assert [call.attempt for call in calls] == [0, 1]
     assert {call.status for call in calls} == {0}
 
@@ -331,24 +375,26 @@ def test_garbage_of_the_right_form(asking: Asking, stream: bool) -> None:
 
 @each_api
 @pytest.mark.parametrize("status", ERRORS)
-def test_an_error_status(asking: Asking, status: int) -> None:
+def test_an_error_status(look: Look, api: str, status: int) -> None:
     """All of these are tried again; `retry-after` is obeyed (here: a few milliseconds)."""
     by_openai, by_anthropic = ERRORS[status]
+    seen = look(f"error-{status}", False)
     with pytest.raises((openai.APIStatusError, anthropic.APIStatusError)) as caught:
-        asking.ask(f"error-{status}", stream=False, retries=2)
-    assert type(caught.value).__name__ == (by_anthropic if asking.api == "messages" else by_openai)
+        seen.came.result()
+    assert type(caught.value).__name__ == (by_anthropic if api == "messages" else by_openai)
     assert caught.value.status_code == status
-    calls = asking.calls()
+    calls = seen.calls()
     assert [call.attempt for call in calls] == [0, 1, 2]
     assert {call.status for call in calls} == {status}
 
 
 @each_api
 @streamed_or_not
-def test_fail_twice_and_succeed(asking: Asking, stream: bool) -> None:
+def test_fail_twice_and_succeed(look: Look, api: str, stream: bool) -> None:
     """The third attempt of the SDK's own is answered, and its caller never hears of the others."""
-    assert asking.ask("twice", stream=stream, retries=2).finish == WHOLE[asking.api]
-    assert [(call.attempt, call.status) for call in asking.calls()] == [(0, 503), (1, 503), (2, 200)]
+    seen = look("twice", stream)
+    assert seen.came.result().finish == WHOLE[api]
+    assert [(call.attempt, call.status) for call in seen.calls()] == [(0, 503), (1, 503), (2, 200)]
 
 
 def test_a_share_of_requests(served: Served) -> None:

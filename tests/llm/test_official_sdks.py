@@ -120,7 +120,7 @@ def test_a_loop_of_tools_in_messages(by_anthropic: anthropic.Anthropic) -> None:
     """The model calls the tool, is told what it gave, and answers in words; streamed too."""
     turns: list[Any] = [{"role": "user", "content": "The weather in Oslo?"}]
     asked: Any = {
-        "model": "claude-haiku-4-5", "max_tokens": 500,
+        "model": "claude-haiku-4-5", "max_tokens": 8000,
         "tools": [{"name": "weather", "input_schema": WEATHER}],
     }  # fmt: skip
     with by_anthropic.messages.stream(messages=turns, **asked) as stream:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
+from itertools import product
 from typing import Any
 
 import httpx2
@@ -339,13 +340,27 @@ def test_what_a_fault_refuses_charges_no_quota(serve: Serve, client: httpx2.Clie
 # Faults.
 
 
+@pytest.fixture(scope="module")
+def faulty(served: Served) -> dict[tuple[str, bool], Future[httpx2.Response]]:
+    """What came of a call that met a fault, by the fault's name and whether it was a stream: asked side by side."""
+
+    def ask(name: str, stream: bool) -> httpx2.Response:
+        asked = body(f"fault-{name}-{stream}", model=f"model-{name}", stream=stream)
+        return httpx2.post(served.url + CHAT, content=asked, headers=HEADERS, timeout=30.0, trust_env=False)
+
+    with ThreadPoolExecutor(8) as pool:
+        return {each: pool.submit(ask, *each) for each in product(FAULTS, (True, False))}
+
+
 @pytest.mark.parametrize("name", FAULTS)
 @streamed_or_not
-def test_a_fault_is_written_down(served: Served, client: httpx2.Client, name: str, stream: bool) -> None:
+def test_a_fault_is_written_down(
+    served: Served, faulty: dict[tuple[str, bool], Future[httpx2.Response]], name: str, stream: bool
+) -> None:
     """Which; and whether the answer is whole in spite of it: only when it was merely late."""
     workflow = f"fault-{name}-{stream}"
     try:
-        answer = client.post(served.url + CHAT, content=body(workflow, model=f"model-{name}", stream=stream))
+        answer = faulty[name, stream].result()
     except httpx2.HTTPError:
         assert name in ("away", "drop")
     call = one_call(served, workflow)

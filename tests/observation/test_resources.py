@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -37,7 +38,7 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def family() -> subprocess.Popen[bytes]:
+def family() -> Iterator[subprocess.Popen[bytes]]:
     """A process with a child that burnt 0.3 CPU seconds and holds 64 MiB."""
     process = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -91,7 +92,35 @@ def test_the_sampler_writes_lines_on_the_runs_clock(tmp_path: Path) -> None:
     assert samples[0].level == "10"
     assert samples[0].target is not None
     assert samples[0].target.rss_bytes > 2**20
+    assert samples[0].machine is not None
+    assert samples[0].machine.own_s == 0.0
     assert sampler.error is None
+
+
+@pytest.mark.parametrize(("is_watched", "elsewhere"), [(False, False), (True, True)])
+def test_the_runs_own_cpu_is_not_known_where_not_all_of_it_is_seen(
+    tmp_path: Path, is_watched: bool, elsewhere: bool
+) -> None:
+    """A black box without [watch], or a server in a container, would look like a neighbour."""
+    path = tmp_path / "resources.jsonl"
+    me = psutil.Process().pid
+    sampler = ResourceSampler(
+        path,
+        level="10",
+        t0=0.0,
+        target_pid=me if is_watched else None,
+        load_pid=me,
+        socket_path=None,
+        elsewhere=elsewhere,
+    )
+    sampler.start()
+    while sampler.latest is None:
+        pass
+    sampler.stop()
+    machine = msgspec.json.decode(path.read_bytes().splitlines()[0], type=ResourceSample).machine
+    assert machine is not None
+    assert machine.own_s is None
+    assert machine.busy_s > 0.0
 
 
 def test_a_disk_that_refuses_is_told_not_swallowed(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from harness.service.container import engine_trouble
 sys.path.insert(0, str(Path(__file__).parent))  # makes `speaking` importable from the tests of this folder
 ENGINE = Path(__file__).parents[1] / "docker" / "engine"
 ENGINE_S = 120.0
+NOT_TESTED = "NOT TESTED"  # the summary shows what was skipped with these words: see tests/conftest.py
 REQUIRED = "HARNESS_REQUIRE_DOCKER"
-_missing: list[str] = []
 
 
 @pytest.fixture
@@ -49,8 +49,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _, words = ours.communicate()
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and {words.strip()}")
-        _missing.append(words.strip())
-        pytest.skip(words.strip())
+        pytest.skip(f"{NOT_TESTED}: servers in containers: {words.strip()}; set {REQUIRED}=1 to make this a failure")
     yield first.strip().partition("DOCKER_HOST=")[2]
     ours.communicate()  # the end of its input ends it
     assert not home.exists(), "the engine left something behind"
@@ -62,10 +61,3 @@ def docker_host(engine: str, monkeypatch: pytest.MonkeyPatch) -> str:
     if engine:
         monkeypatch.setenv("DOCKER_HOST", engine)
     return engine
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was not tested is not passed over in silence."""
-    for reason in dict.fromkeys(_missing):
-        terminalreporter.section("NOT TESTED: servers in containers", red=True)
-        terminalreporter.line(f"{reason}; set {REQUIRED}=1 to make this a failure")

@@ -33,19 +33,22 @@ class Breakable:
         self.url = url
         self.port = port
         self._command = (name, argv, children, user)
+        self._is_redis = "redis" in name
         self._child: Child | None = None
 
     def start(self) -> None:
         """Until it answers. Not to be called where a loop runs."""
         name, argv, children, user = self._command
         self._child = children.start_program(name, argv, stop_signal=signal.SIGQUIT, user=user, cwd=Path("/"))
-        service = "redis" if "redis" in name else "postgres"
+        service = "redis" if self._is_redis else "postgres"
         child = self._child
         wait_until_up(service, self.url, Address(LOOPBACK, self.port), 20.0, died=lambda: last_words(child))
 
     def kill(self) -> None:
         """At once, without a chance to say goodbye."""
         if self._child is not None:
+            if self._is_redis:  # PostgreSQL gives its shared memory back at SIGQUIT; a Redis has nothing to give
+                psutil.Process(self._child.pid).kill()
             self._child.end(grace_s=5.0)
             self._child = None
 

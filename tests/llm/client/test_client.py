@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import get_args
 
 import pytest
@@ -79,12 +80,34 @@ def found(served: Served, ask: Ask, workflow: str, agent: str, attempt: int = 1)
     return asyncio.run(main())
 
 
-def failed(served: Served, ask: Ask, workflow: str, agent: str) -> AgentFailed:
-    """How one attempt fails."""
-    with pytest.raises(AgentFailed) as caught:
-        found(served, ask, workflow, agent)
-    assert caught.value.error_class.startswith("llm_")
-    return caught.value
+End = bytes | AgentFailed
+"""What an attempt brought: a finding, or how it failed."""
+
+
+async def ends_of(url: str, asked: Iterable[tuple[Ask, str, str]], at_once: int) -> dict[str, End]:
+    """The ends of attempts (ask, workflow, agent) that are made side by side, by their workflows."""
+    turns = asyncio.Semaphore(at_once)
+
+    async def end(asking: Asking, ask: Ask, workflow: str, agent: str) -> tuple[str, End]:
+        async with turns:
+            try:
+                return workflow, await asking.finding(ask, call_of(workflow, agent), FINDING)
+            except AgentFailed as failure:
+                return workflow, failure
+
+    async def of_api(api: Api) -> list[tuple[str, End]]:
+        async with opened(url, Ask(model=MODELS[api], api=api)) as asking:
+            return await asyncio.gather(*(end(asking, *each) for each in asked if each[0].api == api))
+
+    return dict([pair for api in MODELS for pair in await of_api(api)])
+
+
+def failed(ends: dict[str, End], workflow: str) -> AgentFailed:
+    """How one attempt failed."""
+    failure = ends[workflow]
+    assert isinstance(failure, AgentFailed)
+    assert failure.error_class.startswith("llm_")
+    return failure
 
 
 def only_call(served: Served, workflow: str) -> LlmCall:
@@ -109,15 +132,55 @@ def expected_class(fault: str, *, stream: bool) -> str:
     return "llm_invalid_answer"
 
 
+FAILING = sorted({*get_args(LlmFaultKind)} - {"slow_first_token", "stall", "garbage", "error"})
+SLOW = ("none", "slow_first_token", "stall")
+DEADLINES: tuple[tuple[str, dict[str, float], str], ...] = (
+    ("late", {"first_token": 0.2}, "llm_first_token"),
+    ("stuck", {"between_tokens": 0.2}, "llm_stalled"),
+    ("stuck", {"timeout": 0.4}, "llm_timeout"),
+)
+
+
+@pytest.fixture(scope="module")
+def faulty(served: Served) -> dict[str, End]:
+    """How every attempt ended that met a fault or an error status, a few at a time."""
+    both = (False, True)
+    asked = [
+        (Ask(model=MODELS[api], api=api, stream=stream, tool=tool), f"{fault}-{api}-{stream}-{tool}", fault)
+        for api, stream, tool, fault in product(MODELS, both, both, FAILING)
+    ]
+    asked += [
+        (Ask(model=MODELS[api], api=api, stream=stream), f"{status}-{api}-{stream}", f"error-{status}")
+        for api, stream, status in product(MODELS, both, STATUSES)
+    ]
+    return asyncio.run(ends_of(served.url, asked, at_once=8))
+
+
+@pytest.fixture(scope="module")
+def waited_for(served: Served) -> dict[str, End]:
+    """How every attempt ended that waits for something: they wait side by side."""
+    asked = [
+        (Ask(model=MODELS[api], api=api, stream=stream), f"{agent}-{api}-{stream}", agent)
+        for api, stream, agent in product(MODELS, (False, True), SLOW)
+    ]
+    asked += [
+        (Ask(model=MODELS[api], api=api, stream=True, **deadlines), f"{agent}-{api}-{error_class}", agent)
+        for api, (agent, deadlines, error_class) in product(MODELS, DEADLINES)
+    ]
+    asked += [(Ask(model=MODELS[api], api=api, timeout=0.3), f"late-{api}", "late") for api in MODELS]
+    return asyncio.run(ends_of(served.url, asked, at_once=len(asked)))
+
+
 @each_api
 @streamed_or_not
 @pytest.mark.parametrize("tool", [False, True], ids=["text", "tool"])
-@pytest.mark.parametrize("fault", sorted({*get_args(LlmFaultKind)} - {"slow_first_token", "stall", "garbage", "error"}))
-def test_a_fault_is_a_failure_of_its_class(served: Served, api: Api, stream: bool, tool: bool, fault: str) -> None:
+@pytest.mark.parametrize("fault", FAILING)
+def test_a_fault_is_a_failure_of_its_class(
+    served: Served, faulty: dict[str, End], api: Api, stream: bool, tool: bool, fault: str
+) -> None:
     """Never a finding; only what asking again cannot change is final."""
-    ask = Ask(model=MODELS[api], api=api, stream=stream, tool=tool)
     workflow = f"{fault}-{api}-{stream}-{tool}"
-    failure = failed(served, ask, workflow, fault)
+    failure = failed(faulty, workflow)
     assert failure.error_class == expected_class(fault, stream=stream)
     assert failure.final == (fault == "context_overflow")
     assert failure.retry_after_s == 0.0
@@ -127,11 +190,9 @@ def test_a_fault_is_a_failure_of_its_class(served: Served, api: Api, stream: boo
 @each_api
 @streamed_or_not
 @pytest.mark.parametrize("status", STATUSES)
-def test_an_error_status_says_when_to_come_again(served: Served, api: Api, stream: bool, status: int) -> None:
+def test_an_error_status_says_when_to_come_again(faulty: dict[str, End], api: Api, stream: bool, status: int) -> None:
     """OpenAI in milliseconds, Anthropic in whole seconds, rounded up; none of these is final."""
-    failure = failed(
-        served, Ask(model=MODELS[api], api=api, stream=stream), f"{status}-{api}-{stream}", f"error-{status}"
-    )
+    failure = failed(faulty, f"{status}-{api}-{stream}")
     assert failure.error_class == STATUSES[status]
     assert failure.retry_after_s == (8.0 if api == "anthropic.messages" else 7.5)
     assert not failure.final
@@ -139,38 +200,28 @@ def test_an_error_status_says_when_to_come_again(served: Served, api: Api, strea
 
 @each_api
 @streamed_or_not
-@pytest.mark.parametrize("agent", ["none", "slow_first_token", "stall"])
-def test_what_is_only_slow_is_waited_for(served: Served, api: Api, stream: bool, agent: str) -> None:
+@pytest.mark.parametrize("agent", SLOW)
+def test_what_is_only_slow_is_waited_for(waited_for: dict[str, End], api: Api, stream: bool, agent: str) -> None:
     """Below its deadlines an answer is an answer."""
-    ask = Ask(model=MODELS[api], api=api, stream=stream)
-    assert found(served, ask, f"{agent}-{api}-{stream}", agent) == FINDING
+    assert waited_for[f"{agent}-{api}-{stream}"] == FINDING
 
 
 @each_api
-@pytest.mark.parametrize(
-    ("agent", "deadlines", "error_class"),
-    [
-        ("late", {"first_token": 0.2}, "llm_first_token"),
-        ("stuck", {"between_tokens": 0.2}, "llm_stalled"),
-        ("stuck", {"timeout": 0.4}, "llm_timeout"),
-    ],
-)
+@pytest.mark.parametrize(("agent", "error_class"), [(agent, error_class) for agent, _, error_class in DEADLINES])
 def test_each_deadline_ends_the_stream(
-    served: Served, api: Api, agent: str, deadlines: dict[str, float], error_class: str
+    served: Served, waited_for: dict[str, End], api: Api, agent: str, error_class: str
 ) -> None:
     """And hangs up, so that the provider need not go on."""
     workflow = f"{agent}-{api}-{error_class}"
-    ask = Ask(model=MODELS[api], api=api, stream=True, **deadlines)
-    failure = failed(served, ask, workflow, agent)
+    failure = failed(waited_for, workflow)
     assert (failure.error_class, failure.final) == (error_class, False)
     assert only_call(served, workflow).gone
 
 
 @each_api
-def test_a_whole_answer_has_a_deadline_too(served: Served, api: Api) -> None:
+def test_a_whole_answer_has_a_deadline_too(served: Served, waited_for: dict[str, End], api: Api) -> None:
     """Without a stream there is only the one."""
-    ask = Ask(model=MODELS[api], api=api, timeout=0.3)
-    assert failed(served, ask, f"late-{api}", "late").error_class == "llm_timeout"
+    assert failed(waited_for, f"late-{api}").error_class == "llm_timeout"
     assert only_call(served, f"late-{api}").gone
 
 

@@ -18,7 +18,7 @@ from harness.llm.wire import Asked, Dialect, Refused, Scripted, ToolCall
 PIECES = ("The ", "dïsk", ' is "full"\n', "€")
 TEXT = "".join(PIECES)
 TOOL = ToolCall(id="1", name="report", arguments='{"finding":"0f"}')
-ALL = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=str)
+ALL = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=[dialect.api for dialect in DIALECTS.values()])
 
 
 def asked_of(dialect: Dialect, *, stream: bool) -> Asked:

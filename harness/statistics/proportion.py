@@ -1,0 +1,157 @@
+"""Success, compared: shares that vary more from run to run than chance alone would make them.
+
+Runs are taken as beta-binomial: each draws its own chance of success around a common one. Pooling them as one large
+run instead accuses a healthy candidate in 12 % of decisions (GATE.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.statistics.change import Change
+from harness.statistics.quantile import share_bounds
+from harness.statistics.students_t import t_quantile
+
+ALPHA = 0.01
+RUNS = 20
+_BISECTIONS = 50
+_NORMAL_99, _NORMAL_80 = 2.3263, 0.8416
+_CONCENTRATION_MAX = 1e9
+"""Beyond it a beta-binomial is a binomial, to more digits than matter."""
+
+
+class Tally(NamedTuple):
+    """So many successes of so many arrivals."""
+
+    ok: int
+    n: int
+
+
+def loss_against(candidate: Tally, history: Sequence[Tally]) -> Change | None:
+    """How much success the candidate lost against its history, in shares; None for fewer than two runs.
+
+    Bounds come by inverting the beta-binomial test of the candidate's count: `lower` > 0 exactly when so few successes
+    would come by chance in less than alpha of runs.
+    """
+    runs = [tally for tally in history if tally.n][-RUNS:]
+    if len(runs) < 2 or not candidate.n:
+        return None
+    mean, rho = _fitted(runs)
+    total = sum(tally.n for tally in runs)
+    # What the history itself does not know of the mean adds to what the candidate may vary by.
+    rho += (1 + (total / len(runs) - 1) * rho) / total
+    concentration = min(_CONCENTRATION_MAX, (1 - rho) / rho) if rho < 1 else 1e-9
+
+    def lost(alpha: float, *, at_most: bool) -> float:
+        """The loss beyond which, or short of which, the candidate's count would be as rare as alpha."""
+        if at_most:
+            share = _crossing(lambda p: _at_most(candidate.ok, candidate.n, p, concentration) < alpha)
+        else:
+            share = _crossing(lambda p: 1 - _at_most(candidate.ok - 1, candidate.n, p, concentration) >= alpha)
+        return mean - share
+
+    spread = math.sqrt(mean * (1 - mean) * (1 / candidate.n + rho))
+    return Change(
+        metric="success",
+        basis="history",
+        change=mean - candidate.ok / candidate.n,
+        lower=lost(ALPHA, at_most=True),
+        upper=lost(ALPHA, at_most=False),
+        alpha=ALPHA,
+        lower95=lost(0.05, at_most=True),
+        upper95=lost(0.05, at_most=False),
+        n=len(runs),
+        mde=(_NORMAL_99 + _NORMAL_80) * spread,
+        is_log=False,
+    )
+
+
+def _fitted(runs: Sequence[Tally]) -> tuple[float, float]:
+    """Mean chance of success (half a success and half a failure added), and the correlation within runs, by moments."""
+    n = np.array([tally.n for tally in runs], dtype=np.float64)
+    shares = np.array([tally.ok for tally in runs]) / n
+    mean = (sum(tally.ok for tally in runs) + 0.5) / (float(n.sum()) + 1)
+    sampling = float(np.mean(1 / n))
+    rho = (float(np.var(shares, ddof=1)) / (mean * (1 - mean)) - sampling) / (1 - sampling) if sampling < 1 else 0.0
+    return mean, min(max(rho, 0.0), 0.999)
+
+
+def _at_most(k: int, n: int, mean: float, concentration: float) -> float:
+    """P(X <= k) of a beta-binomial of that mean; the smaller of the two tails is summed."""
+    if k < 0:
+        return 0.0
+    a, b = mean * concentration, (1 - mean) * concentration
+    failures = np.arange(n - k, n + 1) if k < n * mean else np.arange(0, n - k)
+    log_mass = _log_mass(failures.astype(np.float64), n, a, b)
+    mass = float(np.sum(np.exp(log_mass)))
+    return min(1.0, mass if k < n * mean else 1 - mass)
+
+
+def _log_mass(failures: np.ndarray, n: int, a: float, b: float) -> np.ndarray:
+    """Logarithm of P(so many failures), by a running sum of the ratios of neighbours: exact, and without gamma."""
+    start = math.lgamma(n + a) - math.lgamma(a) + math.lgamma(a + b) - math.lgamma(n + a + b)  # no failure at all
+    j = np.arange(1, int(failures[-1]) + 1, dtype=np.float64) if len(failures) else np.empty(0)
+    ratios = np.log((n - j + 1) / j) + np.log((b + j - 1) / (a + n - j))
+    running = start + np.concatenate(([0.0], np.cumsum(ratios)))
+    return running[failures.astype(np.int64)] if len(failures) else running[:0]
+
+
+def _crossing(true_below: Callable[[float], bool]) -> float:
+    """The share at which a condition, true for small ones or for large ones, changes; by bisection."""
+    low, high = 1e-9, 1 - 1e-9
+    at_low = true_below(low)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if true_below(middle) == at_low:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def loss_in_pairs(pairs: Sequence[tuple[Tally, Tally]], alpha: float) -> Change | None:
+    """The same side by side: (baseline, candidate) in each pair; None for fewer than two pairs.
+
+    Two tests have to agree that something was lost (or won): a t test over the pairs' differences, which bursts of
+    failures cannot fool, and the exact binomial test that so many of all failures are the candidate's (McNemar's
+    idea, Psychometrika 12 (1947), for counts). A bound is the more careful of both.
+    """
+    found = [(a, b) for a, b in pairs if a.n and b.n]
+    n = len(found)
+    if n < 2:
+        return None
+    losses = np.array([a.ok / a.n - b.ok / b.n for a, b in found])
+    mean, error = float(losses.mean()), float(losses.std(ddof=1)) / math.sqrt(n)
+    of_a, of_b = (Tally(sum(t.ok for t in side), sum(t.n for t in side)) for side in zip(*found, strict=True))
+    bounds = {}
+    for level in (alpha, 0.05):
+        half = t_quantile(1 - level, n - 1) * error
+        low, high = _exact_loss(of_a, of_b, level)
+        bounds[level] = (min(mean - half, low), max(mean + half, high))
+    return Change(
+        metric="success",
+        basis="duet",
+        change=mean,
+        lower=bounds[alpha][0],
+        upper=bounds[alpha][1],
+        alpha=alpha,
+        lower95=bounds[0.05][0],
+        upper95=bounds[0.05][1],
+        n=n,
+        mde=bounds[alpha][1] - mean + t_quantile(0.8, n - 1) * error,
+        is_log=False,
+    )
+
+
+def _exact_loss(of_a: Tally, of_b: Tally, alpha: float) -> tuple[float, float]:
+    """Bounds of the loss given how many failures there were in all: the share that is the candidate's, exactly."""
+    failed_a, failed_b = of_a.n - of_a.ok, of_b.n - of_b.ok
+    failures = failed_a + failed_b
+    if not failures:
+        return -share_bounds(0, of_a.n, alpha)[1], share_bounds(0, of_b.n, alpha)[1]
+    low, high = share_bounds(failed_b, failures, alpha)
+    return tuple(failures * (share / of_b.n - (1 - share) / of_a.n) for share in (low, high))  # type: ignore[return-value]

@@ -1,0 +1,263 @@
+"""Baselines on disk: read with every link of their chain checked, and added to at their end only.
+
+A file is JSON that reads well in a diff: an entry's parts are a line each, so that an accepted run shows as lines
+that were added. Each epoch and entry carries the SHA-256 of itself and of the one before it, and the head of the file
+says how many there are and how the chain ends: what was edited, moved, cut or left out does not fit any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError, RunInvalid
+from harness.observation.build import lock_digest
+from harness.verdict.baseline import (
+    BASELINE_VERSION,
+    DAYS_MIN,
+    SITTING_GAP_MIN,
+    SITTINGS_GATING,
+    SITTINGS_MIN,
+    WINDOW_DAYS,
+    WINDOW_RUNS,
+    Baseline,
+    Entry,
+    Epoch,
+)
+
+Sittings = tuple[tuple[Entry, ...], ...]
+"""Entries by sitting, oldest first."""
+Standing = Literal["learning", "provisional", "gating"]
+WAY_OUT = "restore it from version control; `harness baseline doctor` looks at all of them"
+LOCKS = "locks"
+LOCK_DIGITS = 16
+
+
+def baseline_path(baselines: Path, scenario: str, machine_class: str, level: str) -> Path:
+    """Where a level's baseline is, whether it exists or not."""
+    return baselines / scenario / machine_class / f"{level.replace('/', '-per-')}.json"
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Read and check it. Raises RunInvalid, with place and way out, for what is damaged or of another version."""
+    try:
+        content = path.read_bytes()
+        version = msgspec.json.decode(content, type=dict[str, Any]).get("schema_version")
+        if version != BASELINE_VERSION:
+            raise RunInvalid(f"{path} has schema version {version}; this harness reads {BASELINE_VERSION}")
+        baseline = msgspec.json.decode(content, type=Baseline)
+    except OSError as error:
+        raise RunInvalid(f"{path} cannot be read: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise RunInvalid(f"{path} cannot be read: {error}; {WAY_OUT}") from None
+    before = ""
+    for link in _chain(baseline):
+        if link.checksum != _checksum(link, before):
+            raise RunInvalid(f"{path}: {_named(link)} is not as it was written; {WAY_OUT}")
+        before = link.checksum
+    if (baseline.links, baseline.head) != (len(baseline.epochs) + len(baseline.entries), before):
+        raise RunInvalid(f"{path}: something was cut from its end, or added by hand; {WAY_OUT}")
+    return baseline
+
+
+def append(path: Path, entry: Entry, samples: Sequence[NDArray[np.float32]] = ()) -> None:
+    """Add an entry at the end; the file is begun, with its first epoch, when there is none yet.
+
+    `samples` are the exact latencies by time block, in s, and become `<level>.<run>.npz` beside it. Raises HarnessError
+    when it cannot be written, RunInvalid when what is there is damaged; nothing is changed then.
+    """
+    with _alone(path):
+        if path.exists():
+            baseline = read_baseline(path)
+        else:
+            level = path.stem.replace("-per-", "/")
+            first = Epoch(number=1, began_at=entry.accepted_at, by=entry.accepted_by, why="the first accepted run")
+            baseline = Baseline(
+                scenario=path.parent.parent.name,
+                level=level,
+                machine_class=path.parent.name,
+                epochs=(first,),
+                entries=(),
+            )
+        if any(known.run == entry.run for known in baseline.entries):
+            raise HarnessError(f"{path}: {entry.run} was accepted before")
+        name, digest = _write_samples(path, entry.run, samples) if samples else ("", "")
+        entry = msgspec.structs.replace(
+            entry, epoch=baseline.epochs[-1].number, samples=name, samples_sha256=digest, checksum=""
+        )
+        _write(path, msgspec.structs.replace(baseline, entries=(*baseline.entries, entry)))
+
+
+def begin_epoch(path: Path, *, by: str, why: str, at: str) -> Epoch:
+    """From here on the level is meant to be different. Entries so far are kept, and not compared with any more."""
+    with _alone(path):
+        baseline = read_baseline(path)
+        epoch = Epoch(number=baseline.epochs[-1].number + 1, began_at=at, by=by, why=why)
+        _write(path, msgspec.structs.replace(baseline, epochs=(*baseline.epochs, epoch)))
+    return epoch
+
+
+def in_window(baseline: Baseline, at: str) -> Sittings:
+    """The entries that a run that began `at` (ISO 8601) is compared with: of the current epoch, begun before it, the
+    newest WINDOW_RUNS of the last WINDOW_DAYS."""
+    now, epoch = datetime.fromisoformat(at), baseline.epochs[-1].number
+    oldest = now - timedelta(days=WINDOW_DAYS)
+    chosen = [
+        entry
+        for entry in baseline.entries
+        if entry.epoch == epoch and oldest <= datetime.fromisoformat(entry.started_at) < now
+    ][-WINDOW_RUNS:]
+    sittings: dict[str, list[Entry]] = {}
+    for entry in chosen:
+        sittings.setdefault(entry.sitting, []).append(entry)
+    return tuple(tuple(entries) for entries in sittings.values())
+
+
+def standing(sittings: Sequence[Sequence[Entry]]) -> Standing:
+    """How much the history may say: nothing yet, pass a run, or be relied on."""
+    days = {entry.started_at[:10] for sitting in sittings for entry in sitting}
+    if len(sittings) < SITTINGS_MIN or len(days) < DAYS_MIN:
+        return "learning"
+    return "gating" if len(sittings) >= SITTINGS_GATING else "provisional"
+
+
+def sitting_of(baseline: Baseline | None, run: str, started_at: str) -> str:
+    """The sitting that a run belongs to: that of the entry before it when it began within SITTING_GAP_MIN of its start.
+
+    Starts are compared, as a run's end is in no entry: two runs one after the other, each longer than that, are two.
+    """
+    if baseline is None or not baseline.entries:
+        return run
+    last = baseline.entries[-1]
+    gap = datetime.fromisoformat(started_at) - datetime.fromisoformat(last.started_at)
+    return last.sitting if abs(gap) < timedelta(minutes=SITTING_GAP_MIN) else run
+
+
+def read_samples(path: Path, entry: Entry) -> list[NDArray[np.float32]]:
+    """An entry's exact latencies by time block, in s. Raises RunInvalid when they are gone or not as they were."""
+    file = path.parent / entry.samples
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise RunInvalid(f"{file} cannot be read: {error.strerror}; {WAY_OUT}") from None
+    if hashlib.sha256(content).hexdigest() != entry.samples_sha256:
+        raise RunInvalid(f"{file} is not as it was written; {WAY_OUT}")
+    with np.load(file) as found:
+        return [found[name] for name in found.files]
+
+
+def keep_lock(folder: Path, text: str) -> None:
+    """Keep a lock text under its digest, in the folder of a scenario's baselines."""
+    place = folder / LOCKS / f"{lock_digest(text)[:LOCK_DIGITS]}.txt"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+
+
+def read_lock(baselines: Path, scenario: str, digest: str) -> str | None:
+    """The lock text of that digest; None when it was not kept, or is not what it was."""
+    place = baselines / scenario / LOCKS / f"{digest[:LOCK_DIGITS]}.txt"
+    text = place.read_text(encoding="utf-8") if digest and place.is_file() else None
+    return text if text is not None and lock_digest(text) == digest else None
+
+
+def _chain(baseline: Baseline) -> Iterator[Epoch | Entry]:
+    """Epochs and entries in the order they were written: each epoch before its own entries."""
+    for epoch in baseline.epochs:
+        yield epoch
+        yield from (entry for entry in baseline.entries if entry.epoch == epoch.number)
+
+
+def _checksum(link: Epoch | Entry, before: str) -> str:
+    bare = msgspec.structs.replace(link, checksum="")
+    return hashlib.sha256(before.encode() + msgspec.json.encode(bare, order="sorted")).hexdigest()
+
+
+def _named(link: Epoch | Entry) -> str:
+    return f"epoch {link.number}" if isinstance(link, Epoch) else f"the entry of {link.run}"
+
+
+def _write(path: Path, baseline: Baseline) -> None:
+    """Replace the file at once, with the checksums of what is new in it."""
+    before, done = "", {}
+    for link in _chain(baseline):
+        link = link if link.checksum else msgspec.structs.replace(link, checksum=_checksum(link, before))
+        before = link.checksum
+        done[id(link)] = link
+    links = list(done.values())
+    epochs = tuple(link for link in links if isinstance(link, Epoch))
+    entries = tuple(link for link in links if isinstance(link, Entry))
+    whole = msgspec.structs.replace(baseline, epochs=epochs, entries=entries, links=len(links), head=before)
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(_readable(whole).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise HarnessError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _readable(baseline: Baseline) -> str:
+    """JSON in which a part of an entry is a line, and a time block, too."""
+    return "\n".join(_lines(msgspec.to_builtins(baseline), 0)) + "\n"
+
+
+ONE_LINE = 100  # characters: what is shorter stays in one line
+
+
+def _lines(value: Any, depth: int) -> list[str]:
+    short = msgspec.json.encode(value).decode()
+    if len(short) <= ONE_LINE or not isinstance(value, dict | list | tuple):
+        return [short]
+    heads, parts, brackets = [""] * len(value), list(value), "[]"
+    if isinstance(value, dict):
+        heads = [f"{msgspec.json.encode(key).decode()}: " for key in value]
+        parts, brackets = list(value.values()), "{}"
+    lines: list[str] = []
+    for head, part in zip(heads, parts, strict=True):
+        first, *others = _lines(part, depth + 1)
+        lines += [" " * (depth + 1) + head + first, *others]
+        lines[-1] += ","
+    lines[-1] = lines[-1][:-1]
+    return [brackets[0], *lines, " " * depth + brackets[1]]
+
+
+def _write_samples(path: Path, run: str, samples: Sequence[NDArray[np.float32]]) -> tuple[str, str]:
+    name = f"{path.stem}.{run}.npz"
+    file = path.parent / name
+    try:
+        with file.open("xb") as out:
+            blocks: dict[str, Any] = {f"block{index:02d}": block for index, block in enumerate(samples)}
+            np.savez_compressed(out, **blocks)
+    except FileExistsError:
+        raise HarnessError(f"{file} is there, and no entry names it; remove it by hand") from None
+    except OSError as error:
+        raise HarnessError(f"cannot write {file}: {error.strerror}") from error
+    return name, hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Nobody else adds to the file meanwhile."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise HarnessError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

@@ -1,0 +1,231 @@
+"""The gate's part of a run's verdict: from the files that a gated run leaves in its folder to a decision a level.
+
+A gated run's folder holds, beside what any run has: `gate.json`, `baselines/` (copies of what it was compared with),
+`reference/` (the runs of the frozen reference) and `duet/` (a folder a level that had to be confirmed). So judging it
+again needs nothing else, and says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from harness.errors import RunInvalid
+from harness.observation.duet import DUET_FILE
+from harness.observation.manifest import Manifest
+from harness.statistics.change import relative
+from harness.statistics.comparison import History, Observed, Pooled, exclusion, pooled_spread
+from harness.statistics.drift import reference_drifted
+from harness.statistics.reading import COMPARED, Reading, reading_of
+from harness.statistics.summary import Summary, summarise
+from harness.verdict.baseline import DAYS_MIN, SITTINGS_MIN, Entry
+from harness.verdict.baseline_file import baseline_path, in_window, read_baseline, standing
+from harness.verdict.duet import read_duet
+from harness.verdict.explanation import explain
+from harness.verdict.fingerprint import Fingerprint, fingerprint, machine_class, unlike
+from harness.verdict.gate import (
+    MARGIN,
+    PAIRS_MIN,
+    Decision,
+    LevelGate,
+    confirm,
+    gated_metrics,
+    settled_without_duet,
+    standing_decision,
+    too_blind,
+)
+
+GATE_FILE = "gate.json"
+BASELINES, REFERENCE, DUET = "baselines", "reference", "duet"
+
+
+class GateFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """`gate.json`: what a run was compared with, besides what lies beside it."""
+
+    schema_version: int = 1
+    margin: float = MARGIN
+    baselines: dict[str, str] = {}  # level -> its baseline's file, seen from the run's folder
+    pooled: dict[str, dict[str, Pooled]] = {}  # level -> metric -> what sibling scenarios say of the spread
+    no_duet: dict[str, str] = {}  # level -> why there was none
+
+
+def gate_levels(
+    run_dir: Path, manifest: Manifest, summary: Summary, against: Path | None = None
+) -> tuple[LevelGate, ...]:
+    """Every level's decision; none for a run that was not gated. Raises RunInvalid for damaged evidence.
+
+    It is compared with the baselines it was run against; with `against`, with those that lie in that folder now.
+    """
+    facts = read_facts(run_dir)
+    if facts is None:
+        return ()
+    if against is not None:
+        facts = current_facts(against, manifest, facts)
+    seen = history_of_run(run_dir, manifest, summary, facts)
+    return tuple(_gate(level, each, run_dir, manifest, facts) for level, each in seen.items())
+
+
+class Seen(NamedTuple):
+    """What the history says of a level, and what it is."""
+
+    candidate: Observed
+    decision: Decision
+    sittings: Sequence[Sequence[Entry]]
+    newest: Entry | None
+    differs: dict[str, tuple[str, str]]
+
+
+def history_of_run(run_dir: Path, manifest: Manifest, summary: Summary, facts: GateFacts) -> dict[str, Seen]:
+    """Steps 1 to 4 for every level that was measured whole."""
+    found, references = fingerprint(run_dir, manifest), reference_readings(run_dir)
+    return {
+        level.level: _by_history(
+            run_dir,
+            level.level,
+            Observed(reading_of(level), references.get(level.level)),
+            facts,
+            found,
+            manifest.started_at,
+        )
+        for level in summary.levels
+        if level.status == "complete"
+    }
+
+
+def read_facts(run_dir: Path) -> GateFacts | None:
+    """`gate.json` of a run; None when the run was not gated."""
+    path = run_dir / GATE_FILE
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=GateFacts)
+    except (OSError, msgspec.DecodeError) as error:
+        raise RunInvalid(f"{path} cannot be read: {error}") from None
+
+
+def current_facts(baselines: Path, manifest: Manifest, facts: GateFacts) -> GateFacts:
+    """The same, against the baselines that lie in a folder of baselines now."""
+    found = {
+        level: path
+        for level in manifest.levels
+        if (path := find_baseline(baselines, manifest.scenario, machine_class(manifest.machine), level)) is not None
+    }
+    pooled = {level: pooled_spreads(path, manifest.started_at) for level, path in found.items()}
+    return msgspec.structs.replace(facts, baselines={level: str(path) for level, path in found.items()}, pooled=pooled)
+
+
+def find_baseline(baselines: Path, scenario: str, of_class: str, level: str) -> Path | None:
+    """A level's baseline for this class of machines; else the one of another class that was last added to.
+
+    What another machine measured is not compared with; but its build can be run here, beside the candidate.
+    """
+    own = baseline_path(baselines, scenario, of_class, level)
+    if own.exists():
+        return own
+    others = (baselines / scenario).glob(f"*/{own.name}")
+    return max(others, key=lambda path: read_baseline(path).entries[-1].accepted_at, default=None)
+
+
+def pooled_spreads(path: Path, at: str) -> dict[str, Pooled]:
+    """By metric, what the baselines of other levels and scenarios on the same class of machines say of the spread."""
+    others = sorted(path.parent.parent.parent.glob(f"*/{path.parent.name}/*.json"))
+    histories = [_history(in_window(read_baseline(other), at)) for other in others if other != path]
+    found = {metric: pooled_spread(histories, metric) for metric in COMPARED}
+    return {metric: pooled for metric, pooled in found.items() if pooled is not None}
+
+
+def _history(sittings: Sequence[Sequence[Entry]]) -> History:
+    return [[Observed(entry.reading, entry.reference) for entry in sitting] for sitting in sittings]
+
+
+def reference_readings(run_dir: Path) -> dict[str, Reading]:
+    """Level -> the reading of the frozen reference that was run for it."""
+    found: dict[str, Reading] = {}
+    for path in sorted((run_dir / REFERENCE).glob("*/run.json")):
+        for level in summarise(path.parent).levels:
+            if level.status == "complete":
+                found[level.level] = reading_of(level)
+    return found
+
+
+def duet_folder(run_dir: Path, level: str) -> Path:
+    """Where the duet of a level of a gated run lies."""
+    return run_dir / DUET / level.replace("/", "-per-")
+
+
+def _by_history(run_dir: Path, level: str, candidate: Observed, facts: GateFacts, found: Fingerprint, at: str) -> Seen:
+    """What the baseline allows to say of one level. `at` is the run's start, so that judging again sees the same."""
+    baseline = read_baseline(run_dir / facts.baselines[level]) if level in facts.baselines else None
+    sittings = in_window(baseline, at) if baseline is not None else ()
+    newest = sittings[-1][-1] if sittings else None
+    differs = unlike(found, newest.fingerprint) if newest is not None else {}
+    history = _history(sittings)
+    pooled = facts.pooled.get(level, {})
+    why_not = list(_why_not(sittings, differs, candidate, history, facts))
+    usable = [] if differs else history
+    decision = standing_decision(candidate, usable, why_not, margin=facts.margin, pooled=pooled)
+    return Seen(candidate, decision, sittings, newest, differs)
+
+
+def _why_not(
+    sittings: Sequence[Sequence[Entry]],
+    differs: Mapping[str, tuple[str, str]],
+    candidate: Observed,
+    history: History,
+    facts: GateFacts,
+) -> Iterator[str]:
+    """Why the history may not decide, if it may not."""
+    if differs:
+        changed = "; ".join(f"{name} was {theirs} and is {ours}" for name, (ours, theirs) in differs.items())
+        yield f"unlike the baseline, so not compared with it ({changed}); record one that is like this run"
+        return
+    if standing(sittings) == "learning":
+        days = len({entry.started_at[:10] for sitting in sittings for entry in sitting})
+        yield (
+            f"learning: {len(sittings)} of {SITTINGS_MIN} sittings, on {days} of {DAYS_MIN} days"
+            f"{_would_see(candidate, history)}"
+        )
+        return
+    stored = [seen.reference for sitting in history for seen in sitting if seen.reference is not None]
+    if candidate.reference is not None and (drift := reference_drifted(candidate.reference, stored)) is not None:
+        yield f"the machine is not as it was: the frozen reference took {drift:+.0%}; only a duet can tell here"
+    if (blind := too_blind(candidate, history, facts.margin, None)) is not None:
+        yield blind
+
+
+def _would_see(candidate: Observed, history: History) -> str:
+    change = exclusion("p95", candidate, history)
+    return "" if change is None else f"; the smallest change at p95 that they would see is {relative(change.mde):.0%}"
+
+
+def _gate(level: str, seen: Seen, run_dir: Path, manifest: Manifest, facts: GateFacts) -> LevelGate:
+    decision, pairs, command = seen.decision, 0, ""
+    folder = duet_folder(run_dir, level)
+    if decision.outcome == "undecided" and (folder / DUET_FILE).exists():
+        duet = read_duet(folder)
+        metrics = decision.undecided or gated_metrics(seen.candidate.reading)
+        if len(duet.pairs) >= PAIRS_MIN:
+            decision, pairs, command = (
+                confirm(duet.pairs, metrics, margin=facts.margin),
+                len(duet.pairs),
+                duet.duet.command,
+            )
+        else:
+            decision = settled_without_duet(decision, f"its duet has only {len(duet.pairs)} whole pairs")
+    decision = settled_without_duet(decision, facts.no_duet.get(level, "there was no duet"))
+    gate = LevelGate(
+        level=level,
+        sentence="",
+        decision=decision,
+        history=seen.decision if decision is not seen.decision else None,
+        sittings=len(seen.sittings),
+        runs=tuple(entry.run for sitting in seen.sittings for entry in sitting),
+        build=seen.newest.build if seen.newest else None,
+        unlike=seen.differs,
+        pairs=pairs,
+        command=command,
+    )
+    return msgspec.structs.replace(gate, sentence=explain(manifest.scenario, gate))
