@@ -26,7 +26,8 @@ from harness.observation.build import lock_digest, lock_text
 
 CACHE_VARIABLE = "HARNESS_CACHE"
 INSTALL_TIMEOUT_S = 900.0
-LAST_LINES = 8
+LAST_LINES = 16  # the installer's own are eight of them
+LOG = "install.log"
 DONE = "done"
 """The file that a build which was made in full holds; one without it was cut short and is made again."""
 
@@ -90,22 +91,26 @@ def _install(venv: Path, project: Path, lock: str | None) -> None:
     is_project = project.is_file() or (project / "pyproject.toml").exists()
     differing = [] if lock is None else sorted(set(lock.splitlines()) - set(lock_text().splitlines()))
     if not is_project and not differing:
-        _run([sys.executable, "-m", "venv", "--without-pip", str(venv)], "making an environment")
+        _run([sys.executable, "-m", "venv", "--without-pip", str(venv)], "making an environment", venv.parent / LOG)
         _behind(venv, project)
         return
     pip = _with_installer(venv)
     if is_project:
         # Before ours are in sight: an installer that sees the same version installed here would leave it at that.
-        _run([*pip, "--no-deps", str(project)], f"installing {project.name}")
+        _run([*pip, "--no-deps", str(project)], f"installing {project.name}", venv.parent / LOG)
     own = [f"{each.name}=={each.version}" for each in distributions(path=[str(_packages(venv))])]
     if differing:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write("\n".join(differing))
             file.flush()
-            _run([*pip, "--no-deps", "-r", file.name], "installing the versions that the baseline was run with")
+            _run(
+                [*pip, "--no-deps", "-r", file.name],
+                "installing the versions that the baseline was run with",
+                venv.parent / LOG,
+            )
     _behind(venv, project)
     if project_names := [each for each in own if each.partition("==")[0].lower() not in INSTALLERS]:
-        _run([*pip, *project_names], "installing what the build needs and is not here")
+        _run([*pip, *project_names], "installing what the build needs and is not here", venv.parent / LOG)
 
 
 def _with_installer(venv: Path) -> list[str]:
@@ -113,11 +118,11 @@ def _with_installer(venv: Path) -> list[str]:
     uv = shutil.which("uv")
     python = str(venv / "bin" / "python")
     if find_spec("ensurepip") is not None:
-        _run([sys.executable, "-m", "venv", str(venv)], "making an environment")
+        _run([sys.executable, "-m", "venv", str(venv)], "making an environment", venv.parent / LOG)
         return [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if uv is None:
         raise UsageError("a build needs an environment of its own: install Python's venv module, or uv")
-    _run([uv, "venv", "--quiet", "--python", sys.executable, str(venv)], "making an environment")
+    _run([uv, "venv", "--quiet", "--python", sys.executable, str(venv)], "making an environment", venv.parent / LOG)
     return [uv, "pip", "install", "--quiet", "--python", python]
 
 
@@ -133,16 +138,17 @@ def _behind(venv: Path, project: Path) -> None:
     (_packages(venv) / "behind.pth").write_text("".join(f"{path}\n" for path in dict.fromkeys([*sources, *behind])))
 
 
-def _run(words: Sequence[str], what: str) -> None:
-    # What git would have told the sources' build of their version is not there.
+def _run(words: Sequence[str], what: str, log: Path) -> None:
+    # Builds that ask git for their version find no repository in an exported folder.
     env = {"SETUPTOOLS_SCM_PRETEND_VERSION": "0"} | {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False, env=env)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(f"{what} failed: {error}") from None
     if done.returncode:
+        log.write_text(done.stdout + done.stderr)
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-LAST_LINES:])
-        raise UsageError(f"{what} failed:\n{last}")
+        raise UsageError(f"{what} failed; all of it is in {log}, its end is:\n{last}")
 
 
 def export(root: Path, revision: str) -> Fetch:

@@ -9,9 +9,9 @@ from typing import NoReturn
 
 import click
 
-from harness.commands import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, commands
+from harness.commands import commands
 from harness.errors import HarnessError, RunInvalid, TargetUnavailable, UsageError
-from harness.terminal import forget_stdout
+from harness.terminal import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, forget_stdout
 
 
 def main() -> NoReturn:

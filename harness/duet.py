@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -31,7 +31,7 @@ from harness.stage import Interrupt, Listener
 
 WORKFLOWS = 200
 WARMUP_S = 1.0
-FAILED_MAX = 3  # arms one after the other; then something is wrong that more of them will not mend
+FAILED_MAX = 3  # arms without a whole one of their side between them: something is wrong that more will not mend
 SEED_BITS = 62
 
 
@@ -62,10 +62,10 @@ def run_duet(
 ) -> None:
     """Run pairs into `folder` until `enough` says so at one of the `looks`, or `pairs_max` are done.
 
-    Raises TargetUnavailable when FAILED_MAX arms in a row did not come to their end; what was measured stays.
+    Raises TargetUnavailable when FAILED_MAX arms in a row failed, be it of one side; what was measured stays.
     """
     record = _open(duet, folder)
-    failed, pair = 0, 0
+    pair, failed = 0, {"a": 0, "b": 0}
     while pair < duet.pairs_max and not interrupt.asked.is_set():
         tell(f"level {duet.level.label}: pair {pair + 1} of at most {duet.pairs_max}")
         for index, side in enumerate(_order(duet.seed, pair)):
@@ -73,11 +73,10 @@ def run_duet(
                 return
             run_dir = _run_arm(duet, pair, side, folder, listener, interrupt)
             _note(folder, ArmRun(pair=pair, side=side, first=index == 0, run=run_dir.name))
-            ends = read_manifest(run_dir).ended
-            failed = 0 if all(end.status == "complete" for end in ends) else failed + 1
-            if failed == FAILED_MAX:
-                why = next(end.message for end in ends if end.status != "complete")
-                raise TargetUnavailable(f"{failed} arms in a row did not come to their end, the last because {why}")
+            why = next((end.message for end in read_manifest(run_dir).ended if end.status != "complete"), None)
+            failed[side] = 0 if why is None else failed[side] + 1
+            if why is not None and not interrupt.asked.is_set() and sum(failed.values()) == FAILED_MAX:
+                raise TargetUnavailable(f"{FAILED_MAX} arms in a row failed, the last one of {side} ({folder}): {why}")
         pair += 1
         if pair in looks and enough(pair):
             break
@@ -136,6 +135,17 @@ def _note(folder: Path, run: ArmRun) -> None:
         os.fsync(file.fileno())
 
 
-def command_of(a: str, b: str, scenario: str, level: str, pairs: int, seed: int) -> str:
-    """The command that runs the same duet again."""
-    return shlex.join(["harness", "duet", a, b, scenario, "--level", level, "--pairs", str(pairs), "--seed", str(seed)])
+def command_of(
+    a: str,
+    b: str,
+    scenario: str,
+    level: str,
+    pairs: int,
+    seed: int,
+    *,
+    workflows: int = WORKFLOWS,
+    further: Sequence[str] = (),
+) -> str:
+    """The command that runs the same duet again; `further` words are of other options."""
+    words = ["harness", "duet", a, b, scenario, "--level", level, "--pairs", str(pairs), "--seed", str(seed)]
+    return shlex.join([*words, *(["--workflows", str(workflows)] if workflows != WORKFLOWS else []), *further])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.scenario.scenario import Level
 
 SCENARIOS = Path("scenarios")
+WARMUP_S = 1.0
 
 
 @click.command()
@@ -41,7 +42,8 @@ SCENARIOS = Path("scenarios")
     "--workflows", type=click.IntRange(20, 100_000), default=200, show_default=True, help="Successes an arm a pair."
 )
 @click.option("--warmup", type=Unit("duration"), default="1 s", show_default=True, metavar="TIME")
-@click.option("--margin", type=Unit("share"), default="10 %", show_default=True, help="How much worse may pass.")
+@click.option("--margin", type=Unit("share"), metavar="SHARE", help='How much worse may pass.  [default: "10 %"]')
+@click.option("--strict", is_flag=True, help='The same as --margin "5 %".')
 @click.option("--state", type=STORES, help="Where workflows keep their state, instead of the scenario's own choice.")
 @click.option("--redis-url", metavar="URL", help="Use this Redis.  [env: HARNESS_REDIS_URL]")
 @click.option("--postgres-url", metavar="URL", help="Use this PostgreSQL.  [env: DATABASE_URL]")
@@ -57,7 +59,8 @@ def duet(
     seed: int,
     workflows: int,
     warmup: float,
-    margin: float,
+    margin: float | None,
+    strict: bool,
     state: str | None,
     redis_url: str | None,
     postgres_url: str | None,
@@ -79,10 +82,26 @@ def duet(
     level = _level(plan, label)
     console = progress_console(quiet=quiet)
     tell = functools.partial(console.print, highlight=False, soft_wrap=True)
-    make = functools.partial(_plan, plan, level, (a, b), scenario, tell)
+    judged_by = _margin(margin, strict=strict)
+    further = [*options.words(), *(["--strict"] if strict else []), *_given("--margin", margin, 100, " %")]
+    further += _given("--warmup", warmup if warmup != WARMUP_S else None, 1, " s")
+    make = functools.partial(_plan, plan, level, (a, b), scenario, tell, further=further)
     planned = make(seed=seed, pairs=int(pairs), workflows=workflows, warmup_s=warmup)
     folder = (reports / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-duet-{plan.scenario.name}-{secrets.token_hex(2)}").resolve()
-    raise click.exceptions.Exit(_run(planned, folder, margin, tell, as_json=as_json))
+    raise click.exceptions.Exit(_run(planned, folder, judged_by, tell, as_json=as_json))
+
+
+def _margin(margin: float | None, *, strict: bool) -> float:
+    from harness.verdict.gate import MARGIN, MARGIN_STRICT
+
+    if strict and margin is not None:
+        raise UsageError(f"--strict is --margin {MARGIN_STRICT:.0%}: say one of them")
+    return margin or (MARGIN_STRICT if strict else MARGIN)
+
+
+def _given(option: str, value: float | None, times: float, unit: str) -> list[str]:
+    """The words of an option that was given."""
+    return [] if value is None else [option, f"{value * times:g}{unit}"]
 
 
 def _level(plan: Plan, label: str | None) -> Level:
@@ -106,6 +125,7 @@ def _plan(
     pairs: int,
     workflows: int,
     warmup_s: float,
+    further: Sequence[str],
 ) -> DuetPlan:
     """Both builds made ready, and how they are to be run."""
     from harness.arms import resolve_arms
@@ -117,7 +137,7 @@ def _plan(
         level=level,
         a=a,
         b=b,
-        command=command_of(*names, scenario, level.label, pairs, seed),
+        command=command_of(*names, scenario, level.label, pairs, seed, workflows=workflows, further=further),
         seed=seed,
         pairs_max=pairs,
         workflows=workflows,

@@ -43,6 +43,8 @@ def history(
     from harness.report.history import write_history
     from harness.report.history_picture import history_svg
 
+    if svg is not None and not svg.absolute().parent.is_dir():
+        raise UsageError(f"--svg {svg}: there is no folder {str(svg.parent)!r}")
     trends = _trends(scenario, levels, _metrics(metrics), baselines)
     if svg is not None:
         svg.write_text(history_svg(trends), encoding="utf-8")

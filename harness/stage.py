@@ -138,6 +138,7 @@ class Stage:
             load_pid=load.pid,
             socket_path=str(self.socket) if hosting else None,
             llm_pid=models.pid if models else None,
+            elsewhere=any(used.provider in ("url", "container") for used in self.provisions.used),
         )
         if hosting:
             hosting.on_started = sampler.follow

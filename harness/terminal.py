@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from harness.stage import Interrupt
 
 
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 3
+EXIT_HARNESS = 4
+EXIT_INTERRUPTED = 130
+
+
 def forget_stdout() -> None:
     """Nobody reads it: what is still buffered must not raise again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -15,9 +15,10 @@ PACKAGE = ROOT / "harness"
 GROUPS = ("data", "system", "drive", "judge", "edge")
 GROUP_OF = {
     "cli": "edge", "commands": "edge", "__main__": "edge", "run": "edge", "stage": "edge", "report": "edge",
-    "plan": "edge", "arguments": "edge", "hosting": "edge", "provisions": "edge", "outages": "edge", "provider": "edge",
-    "terminal": "edge", "llm_command": "edge", "history_command": "edge", "gating": "edge", "arms": "edge", "builds": "edge", "duet": "edge", "duet_command": "edge", "reference": "edge",
-    "doctor_command": "edge", "doctor": "edge",
+    "plan": "edge", "arguments": "edge", "hosting": "edge", "provisions": "edge", "outages": "edge",
+    "provider": "edge", "terminal": "edge", "llm_command": "edge", "history_command": "edge", "gating": "edge",
+    "accepting": "edge", "baseline_command": "edge", "arms": "edge", "builds": "edge", "duet": "edge",
+    "duet_command": "edge", "reference": "edge", "doctor_command": "edge", "doctor": "edge", "run_command": "edge",
     "verdict": "judge", "statistics": "judge",
     "load": "drive", "fault": "drive",
     "orchestrator": "system", "target": "system", "store": "system", "service": "system", "llm": "system",

@@ -73,6 +73,7 @@ def test_a_scenarios_file_names_it(accepted: Path, tmp_path: Path) -> None:
         (["sample", "--metric", "p50,p96,nope"], "--metric 'p96' is unknown; did you mean 'p95'?"),
         (["absent.toml"], "absent.toml cannot be read"),
         (["sample", "--baselines", "nowhere"], "nowhere"),
+        (["sample", "--svg", "nowhere/out.svg"], "there is no folder 'nowhere'"),
     ],
 )
 def test_mistakes_are_usage_errors(accepted: Path, words: list[str], told: str) -> None:

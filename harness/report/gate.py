@@ -9,7 +9,7 @@ from harness.report.picture import duet_svg
 from harness.scenario.units import render
 from harness.statistics.change import Change, relative
 from harness.verdict.explanation import TITLES, against, interval, signed
-from harness.verdict.gate import LevelGate
+from harness.verdict.gate import LevelGate, margin_of
 from harness.verdict.judge import JudgedRun
 
 CHANGE_HEADINGS = ("gate", "metric", "change", "interval", "would see", "said by")
@@ -74,7 +74,13 @@ def text_picture(gate: LevelGate) -> list[str]:
     shown = _pictured(gate)
     if shown is None:
         return []
-    return duet_text(TITLES[shown.metric], gate.decision.dots[shown.metric], shown, gate.decision.shifts)
+    return duet_text(
+        TITLES[shown.metric],
+        gate.decision.dots[shown.metric],
+        shown,
+        gate.decision.shifts,
+        margin=margin_of(shown.metric, gate.margin),
+    )
 
 
 def svg_picture(gate: LevelGate, scenario: str) -> str | None:
@@ -83,7 +89,8 @@ def svg_picture(gate: LevelGate, scenario: str) -> str | None:
     if shown is None:
         return None
     title = f"{TITLES[shown.metric]} of {scenario} at {gate.level}"
-    return duet_svg(title, gate.sentence, gate.decision.dots[shown.metric], shown, gate.decision.shifts)
+    margin = margin_of(shown.metric, gate.margin)
+    return duet_svg(title, gate.sentence, gate.decision.dots[shown.metric], shown, gate.decision.shifts, margin=margin)
 
 
 def _pictured(gate: LevelGate) -> Change | None:

@@ -89,7 +89,13 @@ def judge_duet(folder: Path, *, margin: float = MARGIN) -> JudgedDuet:
     duet, pairs = read.duet, read.pairs
     decision = decide_duet(pairs, margin=margin, last=True)
     gate = LevelGate(
-        level=duet.level, sentence="", decision=decision, build=duet.a.build, pairs=len(pairs), command=duet.command
+        level=duet.level,
+        sentence="",
+        decision=decision,
+        build=duet.a.build,
+        pairs=len(pairs),
+        command=duet.command,
+        margin=margin,
     )
     sentence = explain(duet.scenario, gate)
     cut = not duet.finished and decision.outcome != "regressed"

@@ -77,6 +77,7 @@ class LevelGate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = {}  # conditions in which the run differs from the baseline: (run's, baseline's)
     pairs: int = 0
     command: str = ""  # repeats the comparison side by side
+    margin: float = MARGIN  # how much worse may pass, as a share
 
 
 def margin_of(metric: str, margin: float) -> float:

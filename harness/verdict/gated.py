@@ -25,7 +25,7 @@ from harness.verdict.baseline import DAYS_MIN, SITTINGS_MIN, Entry
 from harness.verdict.baseline_file import baseline_path, in_window, read_baseline, standing
 from harness.verdict.duet import read_duet
 from harness.verdict.explanation import explain
-from harness.verdict.fingerprint import Fingerprint, fingerprint, machine_class, unlike
+from harness.verdict.fingerprint import Fingerprint, fingerprint, machine_class, scenario_digest, unlike
 from harness.verdict.gate import (
     MARGIN,
     PAIRS_MIN,
@@ -80,19 +80,28 @@ class Seen(NamedTuple):
 
 def history_of_run(run_dir: Path, manifest: Manifest, summary: Summary, facts: GateFacts) -> dict[str, Seen]:
     """Steps 1 to 4 for every level that was measured whole."""
-    found, references = fingerprint(run_dir, manifest), reference_readings(run_dir)
     return {
-        level.level: _by_history(
-            run_dir,
-            level.level,
-            Observed(reading_of(level), references.get(level.level)),
-            facts,
-            found,
-            manifest.started_at,
-        )
-        for level in summary.levels
-        if level.status == "complete"
+        label: _by_history(run_dir, label, measured, facts, manifest.started_at)
+        for label, measured in measured_levels(run_dir, manifest, summary).items()
     }
+
+
+class Measured(NamedTuple):
+    """What a level gives to a comparison, and the conditions under which it was measured."""
+
+    observed: Observed
+    fingerprint: Fingerprint
+
+
+def measured_levels(run_dir: Path, manifest: Manifest, summary: Summary) -> dict[str, Measured]:
+    """Level -> what it gives, of every level that was measured whole. Which reference ran beside it is a condition."""
+    found, references = fingerprint(run_dir, manifest), _references(run_dir)
+    levels = {}
+    for level in summary.levels:
+        if level.status == "complete":
+            reading, digest = references.get(level.level, (None, "none"))
+            levels[level.level] = Measured(Observed(reading_of(level), reading), {**found, "reference": digest})
+    return levels
 
 
 def read_facts(run_dir: Path) -> GateFacts | None:
@@ -141,14 +150,14 @@ def _history(sittings: Sequence[Sequence[Entry]]) -> History:
     return [[Observed(entry.reading, entry.reference) for entry in sitting] for sitting in sittings]
 
 
-def reference_readings(run_dir: Path) -> dict[str, Reading]:
-    """Level -> the reading of the frozen reference that was run for it."""
-    found: dict[str, Reading] = {}
-    for path in sorted((run_dir / REFERENCE).glob("*/run.json")):
-        for level in summarise(path.parent).levels:
-            if level.status == "complete":
-                found[level.level] = reading_of(level)
-    return found
+def _references(run_dir: Path) -> dict[str, tuple[Reading, str]]:
+    """Level -> the reading of the frozen reference that was run for it, and which reference that was."""
+    return {
+        level.level: (reading_of(level), scenario_digest(path.parent))
+        for path in sorted((run_dir / REFERENCE).glob("*/run.json"))
+        for level in summarise(path.parent).levels
+        if level.status == "complete"
+    }
 
 
 def duet_folder(run_dir: Path, level: str) -> Path:
@@ -156,14 +165,14 @@ def duet_folder(run_dir: Path, level: str) -> Path:
     return run_dir / DUET / level.replace("/", "-per-")
 
 
-def _by_history(run_dir: Path, level: str, candidate: Observed, facts: GateFacts, found: Fingerprint, at: str) -> Seen:
+def _by_history(run_dir: Path, level: str, measured: Measured, facts: GateFacts, at: str) -> Seen:
     """What the baseline allows to say of one level. `at` is the run's start, so that judging again sees the same."""
+    candidate, found = measured
     baseline = read_baseline(run_dir / facts.baselines[level]) if level in facts.baselines else None
     sittings = in_window(baseline, at) if baseline is not None else ()
     newest = sittings[-1][-1] if sittings else None
     differs = unlike(found, newest.fingerprint) if newest is not None else {}
-    history = _history(sittings)
-    pooled = facts.pooled.get(level, {})
+    history, pooled = _history(sittings), facts.pooled.get(level, {})
     why_not = list(_why_not(sittings, differs, candidate, history, facts))
     usable = [] if differs else history
     decision = standing_decision(candidate, usable, why_not, margin=facts.margin, pooled=pooled)
@@ -190,8 +199,10 @@ def _why_not(
         )
         return
     stored = [seen.reference for sitting in history for seen in sitting if seen.reference is not None]
-    if candidate.reference is not None and (drift := reference_drifted(candidate.reference, stored)) is not None:
-        yield f"the machine is not as it was: the frozen reference took {drift:+.0%}; only a duet can tell here"
+    for metric, what in (("p50", "took"), ("cpu_per_workflow", "needed")):
+        drift = None if candidate.reference is None else reference_drifted(candidate.reference, stored, metric)
+        if drift is not None:
+            yield f"the machine is not as it was: the frozen reference {what} {drift:+.0%}; only a duet can tell here"
     if (blind := too_blind(candidate, history, facts.margin, None)) is not None:
         yield blind
 
@@ -227,5 +238,6 @@ def _gate(level: str, seen: Seen, run_dir: Path, manifest: Manifest, facts: Gate
         unlike=seen.differs,
         pairs=pairs,
         command=command,
+        margin=facts.margin,
     )
     return msgspec.structs.replace(gate, sentence=explain(manifest.scenario, gate))

@@ -192,6 +192,19 @@ def pool_exhaustion(folder: Path) -> None:
     assert seen.value("75", "success") == 1.0
 
 
+def regression(folder: Path) -> None:
+    seen = see("regression", folder, warmup_s=0.5, measure_s=3.0)
+    waits, cpu_s = 0.04, 0.007
+    assert seen.value("5", "p50") >= waits
+    assert seen.value("5", "cpu_per_workflow") >= cpu_s
+    assert {agent: seen.value("5", f"agent.{agent}.busy") for agent in ("triage", "data", "optimization")} == (
+        pytest.approx({"triage": 0.011, "data": 0.024, "optimization": 0.012}, rel=3.0)
+    )
+    assert 0 < seen.value("5", "orchestration_p50") < seen.value("5", "p50")
+    [level] = seen.judged.summary.levels
+    assert len([block for block in level.blocks if block.n]) == 20
+
+
 def queue_overflow(folder: Path) -> None:
     def quicker(scenario: Scenario) -> Scenario:  # still far longer than all 110 need to arrive
         work = {name: replace(agent, work=replace(agent.work, wait=1.5)) for name, agent in scenario.agent.items()}
@@ -413,7 +426,7 @@ FACTS: dict[str, Callable[[Path], None]] = {
         canary, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows, concurrent_workflows_weekly,
         contention, cpu_contention, cpu_pattern, fan_out, llm_anthropic, llm_openai, llm_rate_limited,
         memory_contention, memory_pattern, mixed_burst, open_poisson,
-        pool_exhaustion, queue_overflow, queue_redis, soak, state_consistency, state_fallback, state_hot_key,
+        pool_exhaustion, queue_overflow, queue_redis, regression, soak, state_consistency, state_fallback, state_hot_key,
         state_recovery, state_shared_context, state_ttl,
     )
 }  # fmt: skip
