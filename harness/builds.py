@@ -31,7 +31,7 @@ LOG = "install.log"
 DONE = "done"
 """The file that a build which was made in full holds; one without it was cut short and is made again."""
 
-INSTALLERS = ("pip", "setuptools", "wheel", "uv")
+INSTALLERS = ("pip", "setuptools", "wheel")
 OURS = Path(__file__).resolve().parents[1]
 Fetch = Callable[[Path], None]
 """Puts a build's sources into a new folder."""
@@ -114,16 +114,16 @@ def _install(venv: Path, project: Path, lock: str | None) -> None:
 
 
 def _with_installer(venv: Path) -> list[str]:
-    """Make the environment; the words that install into it."""
+    """Make the environment; the words that install into it. By pip, which sees what is installed here; uv does not."""
     uv = shutil.which("uv")
-    python = str(venv / "bin" / "python")
     if find_spec("ensurepip") is not None:
-        _run([sys.executable, "-m", "venv", str(venv)], "making an environment", venv.parent / LOG)
-        return [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if uv is None:
+        making = [sys.executable, "-m", "venv", str(venv)]
+    elif uv is not None:
+        making = [uv, "venv", "--quiet", "--seed", "--python", sys.executable, str(venv)]
+    else:
         raise UsageError("a build needs an environment of its own: install Python's venv module, or uv")
-    _run([uv, "venv", "--quiet", "--python", sys.executable, str(venv)], "making an environment", venv.parent / LOG)
-    return [uv, "pip", "install", "--quiet", "--python", python]
+    _run(making, "making an environment", venv.parent / LOG)
+    return [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
 def _packages(venv: Path) -> Path:

@@ -19,6 +19,7 @@ from harness.run import execute
 from harness.scenario.scenario import Level
 from harness.stage import Interrupt, Listener
 from harness.statistics.reading import Reading, reading_of
+from harness.terminal import shown
 from harness.verdict.baseline import Entry
 from harness.verdict.baseline_file import read_baseline, read_lock
 from harness.verdict.duet import read_duet
@@ -135,15 +136,19 @@ class Gating:
         a, b = resolve_arms(
             [revision, "."], target=plan.scenario.target, folder=plan.folder, locks=[lock], tell=self.tell
         )
+        workflows = max(WORKFLOWS, seen.candidate.reading.ok // 10)
+        scenario = shown(plan.scenario_path)
         return DuetPlan(
             plan=plan,
             level=level,
             a=a,
             b=b,
-            command=command_of(revision, ".", plan.scenario.name, level.label, self.options.pairs, plan.scenario.seed),
+            command=command_of(
+                revision, ".", scenario, level.label, self.options.pairs, plan.scenario.seed, workflows=workflows
+            ),
             seed=plan.scenario.seed,
             pairs_max=self.options.pairs,
-            workflows=max(WORKFLOWS, seen.candidate.reading.ok // 10),
+            workflows=workflows,
         )
 
 

@@ -105,7 +105,7 @@ class Stage:
     def run(self, listener: Listener, interrupt: Interrupt) -> LevelEnd:
         """Drive the level to its end; every process of it is ended when this returns."""
         with ExitStack() as ending:
-            load = self.children.start(f"load-{self._name}", "harness.load.worker")  # it imports while the target starts
+            load = self.children.start(f"load-{self._name}", "harness.load.worker")  # imports while the target starts
             models = ending.enter_context(self.models())
             hosting = self.host_target(models)
             if hosting:

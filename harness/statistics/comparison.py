@@ -73,6 +73,7 @@ def exclusion(metric: str, candidate: Observed, history: History, pooled: Pooled
         machine = known.slope * (reference - float(np.mean(known.references)))
     elif known.references is not None:
         values, df = known.values + known.slope * (known.references - float(np.mean(known.references))), k - 1
+        pooled = None  # siblings tell of the spread that is left with the machine taken out
     variance = float(np.var(values, ddof=1)) * (k - 1) / df
     if pooled is not None:
         variance, df = (df * variance + pooled.df * pooled.variance) / (df + pooled.df), df + pooled.df
@@ -103,9 +104,10 @@ def interval_of(metric: str, change: float, error: float, df: float, *, n: int, 
 def scaled(metric: str, reading: Reading) -> float | None:
     """The value on the scale of its changes, worse is more; None when there is none, or no logarithm of it."""
     if metric == "rss_slope":
-        return reading.rss_slope
+        slope = reading.rss_slope
+        return slope if slope is not None and math.isfinite(slope) else None
     value = reading.value(metric)
-    if value is None or value <= 0:
+    if value is None or not 0 < value < math.inf:
         return None
     return math.log(value) if COMPARED[metric].better == "less" else -math.log(value)
 
@@ -124,7 +126,9 @@ def _calibrated(metric: str, history: History) -> _Calibrated | None:
     """The sittings' values; None for fewer than two, or for what has a rule of its own."""
     if metric == "success":
         return None
-    rows = [(value, _mean(metric, [run.reference for run in sitting])) for sitting in history
+    # A machine does not make memory grow: two growths that go along do so by chance.
+    by_machine = metric != "rss_slope"
+    rows = [(value, _mean(metric, [run.reference for run in sitting]) if by_machine else None) for sitting in history
             if (value := _mean(metric, [run.reading for run in sitting])) is not None]  # fmt: skip
     if len(rows) < 2:
         return None
@@ -143,7 +147,7 @@ def _slope(references: Floats, values: Floats) -> float | None:
     k = len(references)
     if k < REFERENCES_MIN or np.ptp(references) == 0 or np.ptp(values) == 0:
         return None
-    if float(np.corrcoef(references, values)[0, 1]) < CORRELATION_MIN:
+    if not float(np.corrcoef(references, values)[0, 1]) >= CORRELATION_MIN:  # what underflows is no number
         return None
     apart = references - references.mean()
     fitted = float(np.sum(apart * values) / np.sum(apart**2))

@@ -74,7 +74,8 @@ def _of_arm(metric: str, reading: Reading) -> float | None:
     quantiles = reading.quantiles
     value = quantiles.get("p99" if metric == "shape" else metric)
     below = quantiles.get("p50") if metric == "shape" else 1.0
-    return math.log(value / below) if value and below else None
+    found = value / below if value and below else 0.0
+    return math.log(found) if 0 < found < math.inf else None
 
 
 def pairs_to_settle(change: Change, margin: float) -> int | None:

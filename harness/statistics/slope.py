@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.statistics.quantile import quantile
+
 SLOPE_BLOCKS = 20
 WARMUP_SHARE = 0.3
 """Of the measure phase: what is taken in its beginning is warming up, not growth."""
@@ -20,8 +22,8 @@ def step_free_slope(points: Sequence[tuple[float, float]], window: tuple[float, 
     """Growth of a reading in units a second, over `window` (start, end); None where there are too few points.
 
     `points` are (s from t0, reading). The window is cut into SLOPE_BLOCKS; those that begin in its first WARMUP_SHARE
-    are left out; of the differences of neighbouring blocks' medians the largest and the smallest are dropped, and the
-    mean of the others is divided by a block's length.
+    are left out; of the rates between neighbouring blocks' medians the largest and the smallest are dropped, and the
+    mean of the others is what is left. Blocks without a point are passed over.
     """
     start, end = window
     if not points or end <= start:
@@ -29,10 +31,10 @@ def step_free_slope(points: Sequence[tuple[float, float]], window: tuple[float, 
     at, reading = np.array(points, dtype=np.float64).T
     place = np.floor((at - start) / (end - start) * SLOPE_BLOCKS)
     first = int(np.ceil(WARMUP_SHARE * SLOPE_BLOCKS))
-    medians = [
-        float(np.median(reading[place == block])) for block in range(first, SLOPE_BLOCKS) if np.any(place == block)
-    ]
-    steps = np.sort(np.diff(medians))[1:-1]
+    seen = [block for block in range(first, SLOPE_BLOCKS) if np.any(place == block)]
+    # A value that was measured, never the mean of two: a step in the middle of a block must stay one step.
+    medians = [quantile(np.sort(reading[place == block]), 0.5) for block in seen]
+    steps = np.sort(np.diff(medians) / np.diff(seen))[1:-1]
     if len(steps) < STEPS_MIN:
         return None
     return float(np.mean(steps)) * SLOPE_BLOCKS / (end - start)

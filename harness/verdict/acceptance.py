@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.statistics.reading import N_GATE, Reading
 from harness.verdict.baseline import Baseline, Entry
 from harness.verdict.baseline_file import sitting_of
 from harness.verdict.fingerprint import unlike
@@ -14,6 +13,8 @@ from harness.verdict.judge import JudgedRun
 
 ACCEPTED = ("pass", "learning")
 """Outcomes of the gate that may enter: as it was, or there is too little to say."""
+ACCEPTED_FIRST = (*ACCEPTED, "improved", "regressed")
+"""Those of the first run of an epoch, which somebody said is meant to be different."""
 
 
 def reasons_against(
@@ -25,9 +26,12 @@ def reasons_against(
         if check.result == "held" or (check.level not in ("", level)) or check.kind == "gate":
             continue
         yield f"{check.sentence} ({check.name})"
-    for gate in verdict.gate:
-        if gate.level == level and gate.decision.outcome not in ACCEPTED:
-            yield _not_as_it_was(gate.decision.outcome)
+    of_epoch = _of_epoch(baseline)
+    gate = next((gate for gate in verdict.gate if gate.level == level), None)
+    if gate is None:
+        yield "it was compared with nothing, and no frozen reference ran beside it: run it with --gate"
+    elif gate.decision.outcome not in (ACCEPTED if of_epoch or baseline is None else ACCEPTED_FIRST):
+        yield _not_as_it_was(gate.decision.outcome)
     build = manifest.build
     if build.dirty:
         files = ", ".join(build.dirty[:5])
@@ -40,7 +44,6 @@ def reasons_against(
         return
     if any(entry.run == manifest.run_id for entry in baseline.entries):
         yield "it was accepted before"
-    of_epoch = [entry for entry in baseline.entries if entry.epoch == baseline.epochs[-1].number]
     if of_epoch:
         for name, (ours, theirs) in unlike(measured.fingerprint, of_epoch[-1].fingerprint).items():
             yield (
@@ -49,6 +52,13 @@ def reasons_against(
             )
         if manifest.started_at < of_epoch[-1].started_at:
             yield "it began before the newest entry did; entries are in the order of time"
+
+
+def _of_epoch(baseline: Baseline | None) -> list[Entry]:
+    """The entries of the current epoch."""
+    if baseline is None:
+        return []
+    return [entry for entry in baseline.entries if entry.epoch == baseline.epochs[-1].number]
 
 
 def entry_of(judged: JudgedRun, measured: Measured, baseline: Baseline | None, *, by: str, at: str) -> Entry:
@@ -67,11 +77,6 @@ def entry_of(judged: JudgedRun, measured: Measured, baseline: Baseline | None, *
         reading=measured.observed.reading,
         reference=measured.observed.reference,
     )
-
-
-def measure_for(reading: Reading) -> float | None:
-    """Seconds of measure in which about N_GATE workflows succeed; None when none did."""
-    return reading.measure_s * N_GATE / reading.ok if reading.ok else None
 
 
 def _not_as_it_was(outcome: str) -> str:

@@ -60,7 +60,7 @@ def read_baseline(path: Path) -> Baseline:
         raise RunInvalid(f"{path} cannot be read: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise RunInvalid(f"{path} cannot be read: {error}; {WAY_OUT}") from None
-    before = ""
+    before = _anchor(baseline)
     for link in _chain(baseline):
         if link.checksum != _checksum(link, before):
             raise RunInvalid(f"{path}: {_named(link)} is not as it was written; {WAY_OUT}")
@@ -178,6 +178,11 @@ def _chain(baseline: Baseline) -> Iterator[Epoch | Entry]:
         yield from (entry for entry in baseline.entries if entry.epoch == epoch.number)
 
 
+def _anchor(baseline: Baseline) -> str:
+    """What the chain hangs on: whose baseline it is."""
+    return f"{baseline.scenario}\n{baseline.machine_class}\n{baseline.level}\n"
+
+
 def _checksum(link: Epoch | Entry, before: str) -> str:
     bare = msgspec.structs.replace(link, checksum="")
     return hashlib.sha256(before.encode() + msgspec.json.encode(bare, order="sorted")).hexdigest()
@@ -189,7 +194,7 @@ def _named(link: Epoch | Entry) -> str:
 
 def _write(path: Path, baseline: Baseline) -> None:
     """Replace the file at once, with the checksums of what is new in it."""
-    before, done = "", {}
+    before, done = _anchor(baseline), {}
     for link in _chain(baseline):
         link = link if link.checksum else msgspec.structs.replace(link, checksum=_checksum(link, before))
         before = link.checksum
