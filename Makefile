@@ -6,10 +6,10 @@ SCENARIO ?= scenarios/concurrent_workflows.toml
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench golden clean
+.PHONY: help setup run test check bench gate-live golden clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with everything that run and test need
 
@@ -38,6 +38,9 @@ check: $(STAMP) ## lint, format and types; check every shipped scenario
 
 bench: $(STAMP) ## measure what the product costs, as ratios of interleaved rounds
 	$(BIN)/python -m tests.bench
+
+gate-live: $(STAMP) ## 20 duets of this build against itself, and 20 against a slower one: about an hour
+	$(BIN)/python tests/bench/gate_live.py
 
 golden: $(STAMP) ## renew the golden files of the reports; look at the diff before you commit it
 	$(BIN)/python -m pytest tests/report --update-golden

@@ -426,8 +426,8 @@ FACTS: dict[str, Callable[[Path], None]] = {
         canary, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows, concurrent_workflows_weekly,
         contention, cpu_contention, cpu_pattern, fan_out, llm_anthropic, llm_openai, llm_rate_limited,
         memory_contention, memory_pattern, mixed_burst, open_poisson,
-        pool_exhaustion, queue_overflow, queue_redis, regression, soak, state_consistency, state_fallback, state_hot_key,
-        state_recovery, state_shared_context, state_ttl,
+        pool_exhaustion, queue_overflow, queue_redis, regression, soak, state_consistency, state_fallback,
+        state_hot_key, state_recovery, state_shared_context, state_ttl,
     )
 }  # fmt: skip
 
