@@ -84,9 +84,9 @@ def _regressed(where: str, gate: LevelGate) -> Iterator[str]:
     yield f"{TITLES[worst.metric]} of {where} is {_how(worst)} ({interval(worst)}, {against(gate)}{machine})."
     others = [f"{TITLES[change.metric]} {signed(change)}" for change in decision.changes
               if change.metric in decision.worse and change is not worst]  # fmt: skip
-    carrier = _carrier(decision)
-    if found := ", ".join([*others, *carrier]):
-        yield f"{found[0].upper()}{found[1:]}."
+    if others:
+        yield f"Also worse: {', '.join(others)}."
+    yield from _carrier(decision)
     same = [TITLES[change.metric] for change in decision.changes if change.metric in ("success", "rss_slope")
             and change.metric not in decision.worse]  # fmt: skip
     if same:
@@ -132,7 +132,7 @@ def _carrier(decision: Decision) -> Iterator[str]:
         return
     part = grown[0]
     share = f"{part.change_s / part.before_s:+.0%}" if part.before_s > 0 else "new"
-    yield f"most of it in {part.part}: {share}, {render(part.change_s, 'duration')} a workflow"
+    yield f"Most of it is in {part.part}: {share}, {render(part.change_s, 'duration')} a workflow."
 
 
 def _machine(gate: LevelGate) -> str:

@@ -73,8 +73,8 @@ def _burst(rng: np.random.Generator, runs: int, n: int, a_run: int) -> Floats:
 
 @lru_cache(maxsize=1)
 def _typical() -> tuple[float, float]:
-    """Median and p95 of the logarithm of one workflow on a quiet machine."""
-    found = np.quantile(_steps(np.random.default_rng(0), 1, 400_000), (0.5, 0.95))
+    """Median and p90 of the logarithm of one workflow on a quiet machine."""
+    found = np.quantile(_steps(np.random.default_rng(0), 1, 400_000), (0.5, 0.9))
     return float(found[0]), float(found[1])
 
 
@@ -90,11 +90,11 @@ def _steps(rng: np.random.Generator, runs: int, n: int) -> Floats:
 
 def _latencies(rng: np.random.Generator, runs: int, a_run: int, tail: Floats) -> Floats:
     """Logarithms, in order of time, without the run's scale. `tail`, a workflow each, is the logarithm of what p95 is
-    slower by, and the median is not: between them it grows evenly."""
+    slower by, and the median is not: from there to the p90 it grows evenly."""
     n = len(tail)
     took = _steps(rng, runs, n)
-    p50, p95 = _typical()
-    slowed: Floats = took + tail * np.clip((took - p50) / (p95 - p50), 0, 1)
+    p50, p90 = _typical()
+    slowed: Floats = took + tail * np.clip((took - p50) / (p90 - p50), 0, 1)
     return slowed + _load(rng, runs, n) + _burst(rng, runs, n, a_run)
 
 
