@@ -6,7 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("overheads.py", "orchestrator.py", "load.py", "judge.py", "stores.py", "history.py", "durable.py", "llm.py")
+SCRIPTS = (
+    "overheads.py",
+    "orchestrator.py",
+    "load.py",
+    "judge.py",
+    "stores.py",
+    "history.py",
+    "durable.py",
+    "llm.py",
+    "gate.py",
+)
 
 
 def main() -> int:

@@ -18,14 +18,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from harness.observation.duet import LOOKS
 from harness.statistics.comparison import History, Observed, Pooled, pooled_spread
 from harness.statistics.drift import reference_drifted
 from harness.statistics.quantile import rank
-from harness.statistics.reading import COMPARED, BlockReading, Reading
-from harness.verdict.gate import MARGIN, Decision, confirm, standing_decision, too_blind
+from harness.statistics.reading import COMPARED, N_TAIL, BlockReading, Reading
+from harness.verdict.gate import MARGIN, Decision, confirm, effect_of, standing_decision, too_blind
 
 Floats = NDArray[np.float64]
 
@@ -159,6 +160,7 @@ class World:
     tail: float = 0.0  # p95 alone
     lost: float = 0.0  # of success, in shares
     machine: float = 0.0  # the candidate's machine is slower by it; and takes such a step within the duet
+    only_latency: bool = False  # nobody watched throughput and CPU, and the tail has too few successes
 
     def shared(self, rng: np.random.Generator, count: int) -> Floats:
         """What everything in a sitting has in common, for so many sittings in a row."""
@@ -187,6 +189,7 @@ def _values(mean: float, scale: float, cpu: float) -> dict[str, float]:
 
 
 def _run(pool: Runs, index: int, scale: float, cpu: float, n: int, failed: int) -> Reading:
+    """A run of which exactly `n` succeeded."""
     per_block = n // BLOCKS
     rows = np.exp(pool.blocks[index] + scale).tolist()
     blocks = tuple(BlockReading(per_block, per_block, *row, None) for row in rows)
@@ -206,7 +209,8 @@ def runs_of(rng: np.random.Generator, world: World, machine: Floats, tail: float
     pool, count = run_pool(world.n, tail), len(machine)
     index, scale = rng.integers(len(pool.mean), size=count), machine + world.own(rng, count)
     cpu, failed = rng.normal(0, CPU_SD, size=count), _failures(rng, world.n, chance)
-    return [_run(pool, int(index[i]), float(scale[i]), float(cpu[i]), world.n, failed[i]) for i in range(count)]
+    runs = [_run(pool, int(index[i]), float(scale[i]), float(cpu[i]), world.n, failed[i]) for i in range(count)]
+    return [structs.replace(run, values={}, ok=min(run.ok, N_TAIL - 1)) for run in runs] if world.only_latency else runs
 
 
 def story(rng: np.random.Generator, world: World) -> tuple[Observed, History]:
@@ -251,10 +255,17 @@ def siblings(world: World, number: int) -> dict[str, Pooled]:
 
 
 class End(NamedTuple):
-    """How one decision ended, after how many pairs; 0: the history was enough."""
+    """How one decision ended, and after how many pairs; 0: the history was enough."""
 
     decision: Decision
+    history: Decision  # what the history said
     pairs: int
+
+
+def is_alarm(decision: Decision, metric: str) -> bool:
+    """Whether a metric is worse beyond doubt, and by enough; by its change, as a blind history accuses nobody."""
+    change = decision.change(metric)
+    return change is not None and change.lower > 0 and change.change > effect_of(metric)
 
 
 def by_history(candidate: Observed, history: History, margin: float, pooled: dict[str, Pooled]) -> Decision:
@@ -274,12 +285,12 @@ def decided(rng: np.random.Generator, world: World) -> End:
     healthy = replace(world, slower=0.0, tail=0.0, lost=0.0, machine=0.0)
     found = by_history(candidate, history, world.margin, siblings(healthy, int(rng.integers(20))))
     if found.outcome != "undecided":
-        return End(found, 0)
+        return End(found, found, 0)
     pairs = duet(rng, world)
     for look in LOOKS:
         decision = confirm(pairs[:look], found.undecided, margin=world.margin, last=look == LOOKS[-1])
         if decision.outcome != "undecided":
-            return End(decision, look)
+            return End(decision, found, look)
     raise AssertionError("the last look decides")
 
 
@@ -290,11 +301,13 @@ class Told:
     trials: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     alone: Counter[str] = field(default_factory=Counter)  # said by the history alone
+    worse: Counter[str] = field(default_factory=Counter)  # metrics of which the duet said so
+    alarms: Counter[str] = field(default_factory=Counter)  # metrics of which the history said so
     pairs: int = 0
 
-    def share(self, *outcomes: str) -> float:
-        """Of the decisions that ended so."""
-        return sum(self.outcomes[outcome] for outcome in outcomes) / self.trials
+    def passes(self) -> int:
+        """Decisions that found nothing worse."""
+        return self.outcomes["pass"] + self.outcomes["improved"]
 
     @property
     def extra_runs(self) -> float:
@@ -310,5 +323,7 @@ def told(world: World, trials: int, seed: int) -> Told:
         found.trials += 1
         found.outcomes[end.decision.outcome] += 1
         found.alone[end.decision.outcome] += not end.pairs
+        found.worse.update(end.decision.worse)
+        found.alarms.update(change.metric for change in end.history.changes if is_alarm(end.history, change.metric))
         found.pairs += end.pairs
     return found

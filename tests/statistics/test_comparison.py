@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.statistics.change import Change
 from harness.statistics.comparison import POOLED_DF_MAX, History, Observed, Pooled, exclusion, pooled_spread
-from harness.statistics.reading import COMPARED, Reading
+from harness.statistics.reading import COMPARED
 from tests.statistics.flat import flat, observed
 
 # Student's t by the printed table: df -> (at .8, at .95, at .99).
@@ -150,7 +150,8 @@ def test_growth_of_memory_is_compared_in_bytes_and_without_the_machine() -> None
     slopes = [0.0, 1e5, 2e5, 3e5, 4e5]
     history = [[Observed(flat(rss_slope=each), flat(rss_slope=each))] for each in slopes]
     change = found("rss_slope", Observed(flat(rss_slope=6e6), flat(rss_slope=6e6)), history)
-    assert (change.change, change.machine, change.is_log) == (pytest.approx(5.8e6), 0.0, False)
+    assert change.change == pytest.approx(5.8e6)
+    assert (change.machine, change.is_log) == (0.0, False)
     assert change.lower > 2e6
     shrinking = found("rss_slope", Observed(flat(rss_slope=-1e6), None), history)
     assert shrinking.upper < 0
@@ -258,6 +259,6 @@ def test_a_change_of_unit_changes_nothing(values: list[float], candidate: float,
 def test_every_metric_can_be_stored(metric: str) -> None:
     """A change goes to JSON and back as it was: no number is one that JSON lacks."""
     values = {name: 1.0 for name, compared in COMPARED.items() if not compared.blocks}
-    runs: list[Reading] = [flat(1.0 + each, rss_slope=each, **values) for each in (0.1, 0.2, 0.3)]
+    runs = [msgspec.structs.replace(flat(1.0 + each, rss_slope=each), values=values) for each in (0.1, 0.2, 0.3)]
     change = found(metric, Observed(runs[0], None), [[Observed(run, None)] for run in runs])
     assert msgspec.json.decode(msgspec.json.encode(change), type=Change) == change
