@@ -151,8 +151,7 @@ def test_it_runs_as_any_run_does_into_the_gated_runs_folder(plan: Plan, tmp_path
     [level] = summarise(run_dir).levels
     found = reading_of(level)
     assert found.ok == found.arrivals > 0
-    p50 = found.value("p50")
-    assert p50 is not None
+    p50 = found.quantiles["p50"]  # of all blocks, those included that other tests disturbed
     assert p50 > 0.0625 * 0.9
     assert set(level.agents) == set(STEPS)
     assert scenario_digest(run_dir)
