@@ -74,6 +74,8 @@ def against(gate: LevelGate) -> str:
     """What the run was compared with."""
     if gate.decision.step == "duet":
         return f"{gate.pairs} side-by-side pairs against {build_name(gate.build)} on this machine"
+    if not gate.sittings:
+        return "nothing: there is no baseline"
     return f"{gate.sittings} sittings, the newest of {build_name(gate.build)}"
 
 
