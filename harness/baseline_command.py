@@ -155,4 +155,7 @@ def _person() -> str:
         ).stdout.strip()
     except OSError:
         named = ""
-    return named or os.environ.get("USER") or getpass.getuser()
+    try:
+        return named or os.environ.get("USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        raise UsageError("--by: neither git nor this machine knows who you are; say it") from None

@@ -54,17 +54,23 @@ def read_baseline(path: Path) -> Baseline:
         content = path.read_bytes()
         version = msgspec.json.decode(content, type=dict[str, Any]).get("schema_version")
         if version != BASELINE_VERSION:
-            raise RunInvalid(f"{path} has schema version {version}; this harness reads {BASELINE_VERSION}")
+            raise RunInvalid(
+                f"{path} has schema version {version}; this harness reads {BASELINE_VERSION}; "
+                f"use the harness that wrote it, or {WAY_OUT}"
+            )
         baseline = msgspec.json.decode(content, type=Baseline)
     except OSError as error:
         raise RunInvalid(f"{path} cannot be read: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise RunInvalid(f"{path} cannot be read: {error}; {WAY_OUT}") from None
-    before = _anchor(baseline)
-    for link in _chain(baseline):
+    before, links = _anchor(baseline), list(_chain(baseline))
+    for link in links:
         if link.checksum != _checksum(link, before):
             raise RunInvalid(f"{path}: {_named(link)} is not as it was written; {WAY_OUT}")
         before = link.checksum
+    # Entries that were moved to where another epoch's are, or claim an epoch that there is not, break no link.
+    if tuple(link for link in links if isinstance(link, Entry)) != baseline.entries:
+        raise RunInvalid(f"{path}: its entries are not in the order they were written in; {WAY_OUT}")
     if (baseline.links, baseline.head) != (len(baseline.epochs) + len(baseline.entries), before):
         raise RunInvalid(f"{path}: something was cut from its end, or added by hand; {WAY_OUT}")
     return baseline
@@ -95,7 +101,12 @@ def append(path: Path, entry: Entry, samples: Sequence[NDArray[np.float32]] = ()
         entry = msgspec.structs.replace(
             entry, epoch=baseline.epochs[-1].number, samples=name, samples_sha256=digest, checksum=""
         )
-        _write(path, msgspec.structs.replace(baseline, entries=(*baseline.entries, entry)))
+        try:
+            _write(path, msgspec.structs.replace(baseline, entries=(*baseline.entries, entry)))
+        except HarnessError:
+            if name:
+                (path.parent / name).unlink()
+            raise
 
 
 def begin_epoch(path: Path, *, by: str, why: str, at: str) -> Epoch:
@@ -132,15 +143,17 @@ def standing(sittings: Sequence[Sequence[Entry]]) -> Standing:
 
 
 def sitting_of(baseline: Baseline | None, run: str, started_at: str) -> str:
-    """The sitting that a run belongs to: that of the entry before it when it began within SITTING_GAP_MIN of its start.
+    """The sitting that a run belongs to: that of the newest entry when it began within SITTING_GAP_MIN of its end.
 
-    Starts are compared, as a run's end is in no entry: two runs one after the other, each longer than that, are two.
+    An entry does not tell when its run ended. It measured at least as long as its reading and its reference's say: a
+    run of further levels ended later, so that runs of those may still count as two sittings where they are one.
     """
     if baseline is None or not baseline.entries:
         return run
-    last = baseline.entries[-1]
-    gap = datetime.fromisoformat(started_at) - datetime.fromisoformat(last.started_at)
-    return last.sitting if abs(gap) < timedelta(minutes=SITTING_GAP_MIN) else run
+    last, gap = baseline.entries[-1], timedelta(minutes=SITTING_GAP_MIN)
+    measured_s = last.reading.measure_s + (last.reference.measure_s if last.reference is not None else 0.0)
+    after = datetime.fromisoformat(started_at) - datetime.fromisoformat(last.started_at)
+    return last.sitting if -gap < after < gap + timedelta(seconds=measured_s) else run
 
 
 def read_samples(path: Path, entry: Entry) -> list[NDArray[np.float32]]:
@@ -153,21 +166,23 @@ def read_samples(path: Path, entry: Entry) -> list[NDArray[np.float32]]:
     if hashlib.sha256(content).hexdigest() != entry.samples_sha256:
         raise RunInvalid(f"{file} is not as it was written; {WAY_OUT}")
     with np.load(file) as found:
+        if not {"latency_s", "block_sizes"} <= set(found):
+            raise RunInvalid(f"{file} holds samples of another version; use the harness that accepted the run")
         return np.split(found["latency_s"], np.cumsum(found["block_sizes"])[:-1])
 
 
 def keep_lock(folder: Path, text: str) -> None:
     """Keep a lock text under its digest, in the folder of a scenario's baselines."""
-    place = folder / LOCKS / f"{lock_digest(text)[:LOCK_DIGITS]}.txt"
-    if not place.exists():
+    place, content = folder / LOCKS / f"{lock_digest(text)[:LOCK_DIGITS]}.txt", text.encode()
+    if not place.is_file() or place.read_bytes() != content:  # one that was cut would keep the build from running
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+        _replace(place, content)
 
 
 def read_lock(baselines: Path, scenario: str, digest: str) -> str | None:
     """The lock text of that digest; None when it was not kept, or is not what it was."""
     place = baselines / scenario / LOCKS / f"{digest[:LOCK_DIGITS]}.txt"
-    text = place.read_text(encoding="utf-8") if digest and place.is_file() else None
+    text = place.read_bytes().decode(errors="replace") if digest and place.is_file() else None
     return text if text is not None and lock_digest(text) == digest else None
 
 
@@ -203,10 +218,26 @@ def _write(path: Path, baseline: Baseline) -> None:
     epochs = tuple(link for link in links if isinstance(link, Epoch))
     entries = tuple(link for link in links if isinstance(link, Entry))
     whole = msgspec.structs.replace(baseline, epochs=epochs, entries=entries, links=len(links), head=before)
+    content = _readable(whole).encode()
+    if not _comes_back(whole, content):
+        raise HarnessError(f"{path}: {_named(links[-1])} holds a number that is none (NaN or infinite); it stays out")
+    _replace(path, content)
+
+
+def _comes_back(baseline: Baseline, content: bytes) -> bool:
+    """Whether it is read as it was. JSON has no NaN and no infinity, and with one of them the whole file were lost."""
+    try:
+        return msgspec.json.decode(content, type=Baseline) == baseline
+    except msgspec.DecodeError:
+        return False
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Make it the whole content of the file, at once, also when the machine goes down meanwhile."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            file.write(_readable(whole).encode())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -128,11 +131,51 @@ def test_an_entry_that_was_cut_out_is_found(path: Path) -> None:
             read_baseline(other)
 
 
+def test_entries_that_changed_places_between_epochs_are_found(path: Path) -> None:
+    """Each link still fits; but the newest entry would be another one."""
+    begin_epoch(path, by="somebody", why="answers are checked twice", at=NOW)
+    append(path, entry("run3", 1.0))
+    document = json.loads(path.read_text())
+    document["entries"].insert(0, document["entries"].pop())
+    path.write_text(json.dumps(document))
+    with pytest.raises(RunInvalid, match="not in the order they were written in"):
+        read_baseline(path)
+
+
+def test_an_entry_of_no_epoch_is_found(path: Path) -> None:
+    """It hangs on no chain, so no checksum speaks against it."""
+    document = json.loads(path.read_text())
+    document["entries"].append({**document["entries"][-1], "run": "forged", "epoch": 9})
+    document["links"] += 1
+    path.write_text(json.dumps(document))
+    with pytest.raises(RunInvalid, match="not in the order they were written in"):
+        read_baseline(path)
+
+
+@pytest.mark.parametrize("odd", [{"rss_slope": math.inf}, {"cpu_s": math.nan}])
+def test_what_json_cannot_hold_is_not_written(path: Path, odd: dict[str, float]) -> None:
+    """It would come back as something else, and the whole file be refused from then on."""
+    before, files = path.read_bytes(), sorted(path.parent.iterdir())
+    with pytest.raises(HarnessError, match="run3 holds a number that is none"):
+        append(path, entry("run3", 1.0, reading=reading(**odd)), [np.zeros(3, dtype=np.float32)])  # type: ignore[arg-type]
+    assert path.read_bytes() == before
+    assert sorted(path.parent.iterdir()) == files
+
+
+def test_of_several_who_add_at_once_none_is_lost(path: Path) -> None:
+    """One waits for the other."""
+    names = [f"more{number}" for number in range(12)]
+    with ThreadPoolExecutor(6) as several:
+        list(several.map(lambda name: append(path, entry(name, 1.0), [np.zeros(3, dtype=np.float32)]), names))
+    baseline = read_baseline(path)
+    assert sorted(each.run for each in baseline.entries) == sorted(["run0", "run1", "run2", *names])
+    assert list(findings(path.parents[2], NOW)) == []
+
+
 def test_another_version_is_refused(path: Path) -> None:
-    """With both versions."""
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9').replace(":1,", ":9,", 1))
+    """With both versions, and the way out."""
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 9}))
-    with pytest.raises(RunInvalid, match="schema version 9; this harness reads 1"):
+    with pytest.raises(RunInvalid, match="schema version 9; this harness reads 1; use the harness that wrote it"):
         read_baseline(path)
 
 
@@ -167,6 +210,15 @@ def test_runs_within_ten_minutes_are_one_sitting(path: Path) -> None:
     assert sitting_of(None, "new", NOW) == "new"
 
 
+def test_a_sitting_goes_on_until_ten_minutes_after_the_end_of_its_newest_run(path: Path) -> None:
+    """So runs of twenty minutes, one after the other, are one sitting; the reference ran after the target."""
+    append(path, entry("long", 3.0, reading=reading(measure_s=1200.0), reference=reading(measure_s=600.0)))
+    baseline = read_baseline(path)
+    minutes = {later: sitting_of(baseline, "new", at(3.0 - later / 60)) for later in (31, 39, 41)}
+    assert minutes == {31: "long", 39: "long", 41: "new"}
+    assert sitting_of(baseline, "new", at(3.2)) == "new"  # long before it
+
+
 @pytest.mark.parametrize(
     ("hours", "how"),
     [((1, 2, 3, 4), "learning"), ((1, 2, 3, 4, 5), "learning"), ((1, 2, 3, 4, 30), "provisional"),
@@ -187,8 +239,11 @@ def test_lock_texts_are_kept_under_their_digest(tmp_path: Path) -> None:
     assert read_lock(tmp_path, "job", lock_digest(text)) == text
     assert read_lock(tmp_path, "job", lock_digest("other")) is None
     [file] = (tmp_path / "job" / "locks").iterdir()
-    file.write_text("numpy==2.3.2\n")
-    assert read_lock(tmp_path, "job", lock_digest(text)) is None
+    for edited in (b"numpy==2.3.2\n", b"num", b"\xff\xfe"):
+        file.write_bytes(edited)
+        assert read_lock(tmp_path, "job", lock_digest(text)) is None
+    keep_lock(tmp_path / "job", text)  # what was cut short is written again
+    assert read_lock(tmp_path, "job", lock_digest(text)) == text
 
 
 def test_the_doctor_finds_nothing_in_what_is_sound(path: Path) -> None:
@@ -213,6 +268,18 @@ def test_the_doctor_names_everything_at_once(path: Path) -> None:
         "a clock ran backwards", "expired: the newest run is 208 days old",
     ):  # fmt: skip
         assert words in found, found
+
+
+def test_samples_of_another_version_are_told(path: Path) -> None:
+    """Their checksum is right, as nobody damaged them; so the doctor can say what they are."""
+    other = baseline_path(path.parents[2], "other", "c", "10")
+    file = other.parent / "10.run.npz"
+    file.parent.mkdir(parents=True)
+    np.savez(file, block0=np.zeros(3, dtype=np.float32))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    old = entry("run", 1.0, samples=file.name, samples_sha256=digest)
+    with pytest.raises(RunInvalid, match="holds samples of another version"):
+        read_samples(other, old)
 
 
 def test_a_damaged_baseline_is_one_finding(path: Path) -> None:
