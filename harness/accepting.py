@@ -13,11 +13,12 @@ from harness.observation.build import lock_digest, lock_text
 from harness.statistics.block_samples import block_samples
 from harness.terminal import shown
 from harness.verdict.acceptance import entry_of, reasons_against
-from harness.verdict.baseline import DAYS_MIN, SITTINGS_GATING, SITTINGS_MIN, Baseline
-from harness.verdict.baseline_file import append, baseline_path, in_window, keep_lock, read_baseline, standing
+from harness.verdict.baseline import SITTINGS_GATING, Baseline
+from harness.verdict.baseline_file import append, baseline_path, keep_lock, read_baseline
 from harness.verdict.fingerprint import machine_class
 from harness.verdict.gated import measured_levels
 from harness.verdict.judge import JudgedRun, judge_run
+from harness.verdict.sittings import in_window, learned, standing
 
 
 def accept(run_dir: Path, baselines: Path, *, levels: Sequence[str], by: str, at: str, dry_run: bool) -> list[str]:
@@ -56,10 +57,9 @@ def accept(run_dir: Path, baselines: Path, *, levels: Sequence[str], by: str, at
 def describe(baseline: Baseline, at: str) -> str:
     """How far a baseline has come."""
     sittings = in_window(baseline, at)
-    days = len({entry.started_at[:10] for sitting in sittings for entry in sitting})
     how = standing(sittings)
     if how == "learning":
-        return f"learning: {len(sittings)} of {SITTINGS_MIN} sittings, on {days} of {DAYS_MIN} days"
+        return learned(sittings)
     if how == "provisional":
         return f"provisional: {len(sittings)} of {SITTINGS_GATING} sittings; it may pass runs"
     return f"gating: {len(sittings)} sittings"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+SCENARIOS = Path("scenarios")
+"""Where a scenario's bare name is looked for."""
 STORES = click.Choice(["memory", "redis", "postgres", "both"])
 
 
@@ -129,6 +131,15 @@ def llm_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_words
 
 
+def chosen_margin(margin: float | None, *, strict: bool) -> float:
+    """How much worse may pass, as --margin and --strict say it. Raises UsageError when both do."""
+    from harness.verdict.gate import MARGIN, MARGIN_STRICT
+
+    if strict and margin is not None:
+        raise UsageError(f"--strict is --margin {MARGIN_STRICT:.0%}: say one of them")
+    return margin or (MARGIN_STRICT if strict else MARGIN)
+
+
 @dataclass(frozen=True, slots=True)
 class GateWords:
     """What the command line says of the comparison with history, word for word."""
@@ -142,19 +153,20 @@ class GateWords:
     def options(self) -> GateOptions | None:
         """What it means; None: no comparison is asked for. Raises UsageError with every mistake."""
         from harness.gating import GateOptions
-        from harness.verdict.gate import MARGIN, MARGIN_STRICT
 
         given = {"--strict": self.strict, "--margin": self.margin, "--no-duet": self.no_duet, "--pairs": self.pairs}
         mistakes = [f"{name}: is for --gate" for name, value in given.items() if value and not self.gate]
-        if self.strict and self.margin is not None:
-            mistakes.append(f"--strict is --margin {MARGIN_STRICT:.0%}: say one of them")
+        margin = 0.0
+        try:
+            margin = chosen_margin(self.margin, strict=self.strict)
+        except UsageError as error:
+            mistakes += error.mistakes
         if self.no_duet and self.pairs is not None:
             mistakes.append("--pairs: there will be none with --no-duet")
         if mistakes:
             raise UsageError(mistakes)
         if not self.gate:
             return None
-        margin = self.margin or (MARGIN_STRICT if self.strict else MARGIN)
         return GateOptions(margin=margin, duet=not self.no_duet, pairs=self.pairs or LOOKS[-1])
 
     def words(self) -> list[str]:

@@ -97,9 +97,7 @@ def doctor(folder: Path) -> None:
 @click.option("--baselines", type=EXISTING_FOLDER, help="Folder of limits and baselines.")
 @click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
-@click.pass_context
 def record(
-    context: click.Context,
     scenario: str,
     levels: tuple[str, ...],
     measure: float | None,

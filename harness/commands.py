@@ -13,6 +13,7 @@ from harness import __version__
 from harness.arguments import (
     EXISTING_FOLDER,
     FOLDER,
+    SCENARIOS,
 )
 from harness.baseline_command import baseline as baseline_command
 from harness.doctor_command import doctor as doctor_command
@@ -20,7 +21,7 @@ from harness.duet_command import duet as duet_command
 from harness.errors import UsageError
 from harness.history_command import history as history_command
 from harness.llm_command import llm as llm_command
-from harness.run_command import BASELINES_HELP, SCENARIOS, prepare_all, print_report
+from harness.run_command import BASELINES_HELP, prepare_all, print_report
 from harness.run_command import run as run_command
 from harness.terminal import progress_console, shown, signals
 

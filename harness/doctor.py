@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from harness.errors import TargetUnavailable
 from harness.observation.journal import Damage
-from harness.observation.machine import this_machine
+from harness.observation.machine import control_group, this_machine
 from harness.observation.manifest import Machine, read_manifest
 from harness.observation.observation import ResourceSample
 from harness.reference import likeness, reference_plan
+from harness.report.live import Silent
 from harness.run import execute
 from harness.statistics.disturbance import disturbed_shares
 from harness.statistics.level import LevelSummary
@@ -28,8 +29,6 @@ from harness.statistics.summary import summarise
 from harness.statistics.tally import MEASURE, OK, WORKFLOW_ROW, Tally, flagged, outcome
 
 if TYPE_CHECKING:
-    from harness.load.control import LoadReport
-    from harness.observation.manifest import LevelEnd
     from harness.plan import Plan
     from harness.stage import Interrupt
 
@@ -82,19 +81,6 @@ class _Rounds:
 
     plan: Plan
     found: list[_Measured] = field(default_factory=list)
-
-
-class _Silent:
-    """A listener: rounds are short, and told of one by one."""
-
-    def level_started(self, level: str, index: int, count: int) -> None:
-        """Nothing to say."""
-
-    def report(self, level: str, report: LoadReport, sample: ResourceSample | None) -> None:
-        """Nothing to say."""
-
-    def level_ended(self, end: LevelEnd) -> None:
-        """Nothing to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +141,7 @@ class Doctor:
         self.tell(
             f"round {len(subject.found) + 1} of {self.rounds}: {plan.scenario.name}, level {plan.levels[0].label}"
         )
-        run_dir = execute(replace(plan, reports=self.reports), _Silent(), self.interrupt)
+        run_dir = execute(replace(plan, reports=self.reports), Silent(), self.interrupt)
         if self.interrupt.asked.is_set():
             return
         for end in read_manifest(run_dir).ended:
@@ -232,8 +218,7 @@ def machine_notes(machine: Machine, throttled_before_s: float | None, governors:
 def throttled_seconds() -> float | None:
     """How long this control group (version 2) was held back by its quota so far; None without one."""
     with contextlib.suppress(OSError, ValueError):
-        own = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
-        for line in (Path("/sys/fs/cgroup") / own / "cpu.stat").read_text().splitlines():
+        for line in (control_group() / "cpu.stat").read_text().splitlines():
             if line.startswith("throttled_usec "):
                 return int(line.split()[1]) / 1e6
     return None

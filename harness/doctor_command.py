@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.arguments import SCENARIOS
 from harness.errors import UsageError
-from harness.terminal import progress_console, signals
+from harness.terminal import EXIT_INTERRUPTED, progress_console, signals
 
 if TYPE_CHECKING:
     from harness.plan import Plan
 
 WARMUP_S = 1.0  # at most; a third of what is measured
-EXIT_INTERRUPTED = 130
-SCENARIOS = Path("scenarios")
 
 
 @click.command()

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.arguments import FOLDER, LOOKS, STORES, Unit
+from harness.arguments import FOLDER, LOOKS, SCENARIOS, STORES, Unit, chosen_margin
 from harness.errors import UsageError
-from harness.terminal import progress_console, shown, signals
+from harness.terminal import EXIT_INTERRUPTED, progress_console, shown, signals
 
 if TYPE_CHECKING:
     from harness.duet import DuetPlan
     from harness.plan import Plan
     from harness.scenario.scenario import Level
 
-SCENARIOS = Path("scenarios")
 WARMUP_S = 1.0
 
 
@@ -82,21 +81,13 @@ def duet(
     level = _level(plan, label)
     console = progress_console(quiet=quiet)
     tell = functools.partial(console.print, highlight=False, soft_wrap=True)
-    judged_by = _margin(margin, strict=strict)
+    judged_by = chosen_margin(margin, strict=strict)
     further = [*options.words(), *(["--strict"] if strict else []), *_given("--margin", margin, 100, " %")]
     further += _given("--warmup", warmup if warmup != WARMUP_S else None, 1, " s")
     make = functools.partial(_plan, plan, level, (a, b), scenario, tell, further=further)
     planned = make(seed=seed, pairs=int(pairs), workflows=workflows, warmup_s=warmup)
     folder = (reports / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-duet-{plan.scenario.name}-{secrets.token_hex(2)}").resolve()
     raise click.exceptions.Exit(_run(planned, folder, judged_by, tell, as_json=as_json))
-
-
-def _margin(margin: float | None, *, strict: bool) -> float:
-    from harness.verdict.gate import MARGIN, MARGIN_STRICT
-
-    if strict and margin is not None:
-        raise UsageError(f"--strict is --margin {MARGIN_STRICT:.0%}: say one of them")
-    return margin or (MARGIN_STRICT if strict else MARGIN)
 
 
 def _given(option: str, value: float | None, times: float, unit: str) -> list[str]:
@@ -165,4 +156,4 @@ def _run(planned: DuetPlan, folder: Path, margin: float, tell: Callable[[str], N
     print_duet(judged, sys.stdout, as_json=as_json)
     if not as_json:
         click.echo(f"\nreports: {shown(folder)}")
-    return 130 if interrupt.asked.is_set() else judged.exit_code
+    return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.exit_code

@@ -23,7 +23,7 @@ from harness.terminal import shown
 from harness.verdict.baseline import Entry
 from harness.verdict.baseline_file import read_baseline, read_lock
 from harness.verdict.duet import read_duet
-from harness.verdict.gate import MARGIN, confirm, gated_metrics
+from harness.verdict.gate import MARGIN, confirm
 from harness.verdict.gated import (
     BASELINES,
     GATE_FILE,
@@ -106,10 +106,9 @@ class Gating:
         if (why := self._why_not(newest)) is not None:
             return why
         folder, level = duet_folder(run_dir, label), next(each for each in self.plan.levels if each.label == label)
-        metrics = seen.decision.undecided or gated_metrics(seen.candidate.reading)
 
         def enough(pairs: int) -> bool:
-            decision = confirm(read_duet(folder).pairs, metrics, margin=self.options.margin, last=False)
+            decision = confirm(read_duet(folder).pairs, seen.to_confirm, margin=self.options.margin, last=False)
             return decision.outcome != "undecided"
 
         try:

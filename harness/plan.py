@@ -153,20 +153,21 @@ def _find_limits(scenario_path: Path, name: str, baselines: Path | None) -> Path
         if not (baselines / f"{name}.toml").is_file():
             raise UsageError(f"{baselines}: has no {name}.toml with the limits of {scenario_path}")
         return baselines / f"{name}.toml"
-    here = scenario_path.resolve().parent
-    for folder in (here, here.parent, here.parent.parent, Path.cwd()):
-        if (folder / "baselines" / f"{name}.toml").is_file():
-            return folder / "baselines" / f"{name}.toml"
-    return None
+    known = (folder / f"{name}.toml" for folder in _nearby(scenario_path))
+    return next((path for path in known if path.is_file()), None)
 
 
 def _baselines(scenario_path: Path, limits_path: Path | None, named: Path | None) -> Path:
     """Where accepted runs are: beside the limits; without any, in the folder that was named, or the nearest."""
     if limits_path is not None:
         return limits_path.parent
+    return named or next((folder for folder in _nearby(scenario_path) if folder.is_dir()), Path.cwd() / "baselines")
+
+
+def _nearby(scenario_path: Path) -> list[Path]:
+    """Where a scenario's limits and accepted runs may be, the nearest first."""
     here = scenario_path.resolve().parent
-    known = (folder / "baselines" for folder in (here, here.parent, here.parent.parent, Path.cwd()))
-    return named or next((folder for folder in known if folder.is_dir()), Path.cwd() / "baselines")
+    return [folder / "baselines" for folder in (here, here.parent, here.parent.parent, Path.cwd())]
 
 
 def _with(scenario: Scenario, options: Options) -> Scenario:

@@ -15,6 +15,7 @@ import click
 from harness.arguments import (
     EXISTING_FOLDER,
     FOLDER,
+    SCENARIOS,
     STORES,
     Factor,
     GateWords,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from harness.plan import Options, Plan
     from harness.verdict.judge import JudgedRun
 
-SCENARIOS = Path("scenarios")
 BASELINES_HELP = "Folder of the limits files.  [default: baselines/ beside the scenarios' folder, or here]"
 
 

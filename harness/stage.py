@@ -19,6 +19,7 @@ from harness.hosting import Hosting, crash_orders
 from harness.load.control import Done, LoadConfig, LoadFailed, LoadReport, PhaseChanged, Stop
 from harness.observation import llm
 from harness.observation.health import HealthSampler, HealthUnwritten
+from harness.observation.ids import file_stem
 from harness.observation.manifest import LevelEnd, LevelStatus, Manifest
 from harness.observation.observation import ResourceSample
 from harness.observation.resources import ResourceSampler, find_process
@@ -100,7 +101,7 @@ class Stage:
 
     @property
     def _name(self) -> str:
-        return self.level.label.replace("/", "-per-")
+        return file_stem(self.level.label)
 
     def run(self, listener: Listener, interrupt: Interrupt) -> LevelEnd:
         """Drive the level to its end; every process of it is ended when this returns."""

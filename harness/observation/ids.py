@@ -1,4 +1,7 @@
-"""How workflows are named: `LEVEL-ORDINAL`, so that a witness who is told only the name still knows the level."""
+"""How workflows and the files of a level are named.
+
+A workflow is `LEVEL-ORDINAL`, so that a witness who is told only the name still knows the level.
+"""
 
 from __future__ import annotations
 
@@ -13,3 +16,13 @@ def level_prefix(label: str) -> str:
 def prefix_of(workflow: str) -> str:
     """The prefix of the level that a workflow belongs to; empty for a name that is none of ours."""
     return workflow.partition("-")[0]
+
+
+def file_stem(label: str) -> str:
+    """What the files of a level are called, before their ending."""
+    return label.replace("/", "-per-")
+
+
+def label_of(stem: str) -> str:
+    """The level whose files are called so."""
+    return stem.replace("-per-", "/")

@@ -44,11 +44,15 @@ def _hypervisor() -> str:
         return ""
 
 
+def control_group() -> Path:
+    """The folder of this process's control group (version 2). Raises OSError where there are none."""
+    return Path("/sys/fs/cgroup") / Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
+
+
 def _quota_cores() -> float | None:
     """The CPU quota of this process's control group (version 2), in cores; None without one."""
     try:
-        own = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
-        quota, period = (Path("/sys/fs/cgroup") / own / "cpu.max").read_text().split()
+        quota, period = (control_group() / "cpu.max").read_text().split()
     except (OSError, ValueError):
         return None
     return None if quota == "max" else int(quota) / int(period)

@@ -8,15 +8,15 @@ from typing import TextIO
 
 import msgspec
 
-from harness.report.rows import plain
+from harness.report.rows import aligned, plain
 from harness.scenario.units import render
 from harness.statistics.change import relative
-from harness.statistics.comparison import Observed, exclusion
+from harness.statistics.comparison import exclusion
 from harness.statistics.reading import COMPARED
 from harness.verdict.baseline import Baseline, Entry
-from harness.verdict.baseline_file import Sittings, in_window, standing
 from harness.verdict.explanation import TITLES, build_name
 from harness.verdict.gate import SEES_AT_MOST
+from harness.verdict.sittings import Sittings, history_of, in_window, standing
 
 HEADINGS = ("started", "run", "epoch", "sitting", "build", "n", "p50", "p95", "ok rate", "CPU a workflow", "verdict")
 
@@ -39,8 +39,7 @@ def _lines(path: Path, baseline: Baseline, margin: float, at: str) -> Iterator[s
     for epoch in baseline.epochs:
         yield f"epoch {epoch.number}, {epoch.began_at[:10]}, {plain(epoch.by)}: {plain(epoch.why)}"
     rows = [list(HEADINGS), *([*_cells(entry)] for entry in baseline.entries)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    yield from ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    yield from aligned(rows)
     sittings = in_window(baseline, at)
     yield f"{standing(sittings)}: {len(sittings)} sittings count now"
     yield from _sight(sittings, margin)
@@ -67,7 +66,7 @@ def _sight(sittings: Sittings, margin: float) -> Iterator[str]:
     if len(sittings) < 2:
         yield "what it would see can be said from two sittings on"
         return
-    history = [[Observed(entry.reading, entry.reference) for entry in sitting] for sitting in sittings]
+    history = history_of(sittings)
     found = {name: exclusion(name, history[-1][-1], history) for name in (*COMPARED, "success")}
     seen = {name: change for name, change in found.items() if change is not None}
     told = ", ".join(

@@ -10,7 +10,7 @@ import msgspec
 
 from harness.observation.json_file import replace_json
 from harness.report.gate import CHANGE_HEADINGS, PART_HEADINGS, change_rows, part_rows, svg_picture, text_picture
-from harness.report.rows import plain
+from harness.report.rows import aligned, markdown_table, plain
 from harness.verdict.duet import JudgedDuet
 from harness.verdict.explanation import build_name
 
@@ -48,21 +48,15 @@ def _lines(judged: JudgedDuet) -> Iterator[str]:
     sides = " and ".join(f"{side.named} ({build_name(side.build)})" for side in (duet.a, duet.b))
     yield f"seed {duet.seed}, scenario {duet.scenario} at {duet.level}: {sides}"
     yield ""
-    yield from _aligned([list(CHANGE_HEADINGS), *change_rows([gate])])
+    yield from aligned([list(CHANGE_HEADINGS), *change_rows([gate])])
     if rows := part_rows(gate):
         yield ""
-        yield from _aligned([list(PART_HEADINGS), *rows])
+        yield from aligned([list(PART_HEADINGS), *rows])
     if picture := text_picture(gate):
         yield from ("", *picture)
     yield from ("", judged.word)
     yield from (f"  {plain(sentence)}" for sentence in judged.sentences)
     yield f"repeat: {duet.command}"
-
-
-def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _markdown(judged: JudgedDuet, *, has_picture: bool) -> Iterator[str]:
@@ -71,11 +65,7 @@ def _markdown(judged: JudgedDuet, *, has_picture: bool) -> Iterator[str]:
     yield from (f"- {plain(sentence)}" for sentence in judged.sentences)
     yield from ("", f"Seed {duet.seed}; repeat: `{duet.command}`", "")
     for headings, rows in ((CHANGE_HEADINGS, change_rows([judged.gate])), (PART_HEADINGS, part_rows(judged.gate))):
-        if rows:
-            yield f"| {' | '.join(headings)} |"
-            yield f"|{'---|' * len(headings)}"
-            yield from (f"| {' | '.join(row)} |" for row in rows)
-            yield ""
+        yield from markdown_table(headings, rows)
     if picture := text_picture(judged.gate):
         yield from ("```", *picture, "```", "")
     if has_picture:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.observation.ids import file_stem
 from harness.report.dots import duet_text
 from harness.report.picture import duet_svg
 from harness.scenario.units import render
-from harness.statistics.change import Change, relative
-from harness.verdict.explanation import TITLES, against, interval, signed
+from harness.statistics.change import Change
+from harness.verdict.explanation import TITLES, against, interval, signed, size
 from harness.verdict.gate import LevelGate, margin_of
 from harness.verdict.judge import JudgedRun
 
 CHANGE_HEADINGS = ("gate", "metric", "change", "interval", "would see", "said by")
 PART_HEADINGS = ("time of", "before", "after", "change", "95 % bounds")
-OUTCOMES = {"learning": "learning", "undecided": "not decided"}
 
 
 def change_rows(gates: Sequence[LevelGate]) -> list[list[str]]:
@@ -28,7 +28,14 @@ def change_rows(gates: Sequence[LevelGate]) -> list[list[str]]:
             mark = "open" if change.metric in gate.decision.undecided else mark
             of = f"{change.n} {'pairs' if change.basis == 'duet' else 'sittings'}"
             rows.append(
-                [head, TITLES[change.metric], signed(change), interval(change), _seen(change), f"{of} {mark}".rstrip()]
+                [
+                    head,
+                    TITLES[change.metric],
+                    signed(change),
+                    interval(change),
+                    size(change.metric, change.mde, is_log=change.is_log),
+                    f"{of} {mark}".rstrip(),
+                ]
             )
             head = ""
     return rows
@@ -66,7 +73,7 @@ def write_pictures(judged: JudgedRun) -> None:
 
 def picture_name(gate: LevelGate) -> str:
     """The file of a level's picture, in the run's folder."""
-    return f"gate-{gate.level.replace('/', '-per-')}.svg"
+    return f"gate-{file_stem(gate.level)}.svg"
 
 
 def text_picture(gate: LevelGate) -> list[str]:
@@ -96,14 +103,6 @@ def svg_picture(gate: LevelGate, scenario: str) -> str | None:
 def _pictured(gate: LevelGate) -> Change | None:
     """The change that is worth a picture: the first of those whose pairs were kept."""
     return next((change for metric in gate.decision.dots if (change := gate.decision.change(metric))), None)
-
-
-def _seen(change: Change) -> str:
-    if change.metric == "rss_slope":
-        return f"{render(change.mde, 'size')}/min"
-    if change.metric == "success":
-        return f"{change.mde * 100:.2f} points"
-    return f"{relative(change.mde) if change.is_log else change.mde:.1%}"
 
 
 def _signed_s(seconds: float) -> str:

@@ -19,13 +19,15 @@ from harness.report.llm import AGENT_LLM_COLUMNS, agents_asking, has_calls, llm_
 from harness.report.rows import (
     LEVEL_COLUMNS,
     RECOVERY_COLUMNS,
+    ROWS_MAX,
     TOO_FEW_NOTE,
     any_too_few,
     bounds,
     cell,
     counted,
     level_rows,
-    plain,
+    markdown_table,
+    markdown_text,
     recovery_cells,
     used_services,
 )
@@ -39,7 +41,6 @@ from harness.verdict.verdict import Verdict
 BYTES_MAX = 900_000
 """A CI step summary of more than 1 MiB is refused as a whole."""
 
-ROWS_MAX = 100
 BOUNDS = "95 % bounds, each one-sided"
 KIND_COLUMNS = ("arrivals", "success", "error", "p50", "p95", "p99")
 AGENT_COLUMNS = ("steps", "p50", "p95", "p99", "wait_p50", "wait_p95", "wait_p99", "pool_use", "failed", "retries")
@@ -65,7 +66,7 @@ def _lines(judged: JudgedRun) -> Iterator[str]:
     manifest, summary, verdict = judged.manifest, judged.summary, judged.verdict
     yield f"Seed {manifest.seed} · target `{manifest.target}` · run `{manifest.run_id}`"
     yield from ("", f"## {manifest.scenario}: {verdict.word}", "")
-    yield from (f"- {_text(sentence)}" for sentence in verdict.sentences[:ROWS_MAX])
+    yield from (f"- {markdown_text(sentence)}" for sentence in verdict.sentences[:ROWS_MAX])
     yield ""
     yield from _levels(summary.levels, verdict)
     yield from _models(summary.levels)
@@ -78,8 +79,8 @@ def _lines(judged: JudgedRun) -> Iterator[str]:
     machine = manifest.machine
     yield f"- repeat: `{manifest.command}`"
     memory = render(machine.memory_bytes, "size")
-    yield f"- started {manifest.started_at} on {_text(machine.cpu)}, {machine.cores} cores, {memory}"
-    yield f"- {_text(machine.system)}, Python {machine.python}"
+    yield f"- started {manifest.started_at} on {markdown_text(machine.cpu)}, {machine.cores} cores, {memory}"
+    yield f"- {markdown_text(machine.system)}, Python {machine.python}"
     yield "- " + ", ".join(f"{name} {version}" for name, version in machine.versions.items())
 
 
@@ -89,7 +90,7 @@ def _levels(levels: Sequence[LevelSummary], verdict: Verdict) -> Iterator[str]:
         for row in level_rows(level, verdict):
             cells = [_emphasised(row.cells.get(metric, ""), strong=metric in row.broken) for metric in LEVEL_COLUMNS]
             rows.append([row.head, row.n, *cells])
-    yield from _table(["level", "n", *LEVEL_COLUMNS.values()], rows)
+    yield from markdown_table(["level", "n", *LEVEL_COLUMNS.values()], rows)
     if any(any_too_few(level) for level in levels):
         yield from ("\\" + TOO_FEW_NOTE, "")
 
@@ -103,8 +104,8 @@ def _emphasised(text: str, *, strong: bool) -> str:
 def _models(levels: Sequence[LevelSummary]) -> Iterator[str]:
     """Calls to models, if there were any."""
     headings, rows = llm_table(levels)
-    yield from _table(headings, [[text.replace("*", "\\*") for text in row] for row in rows])
-    yield from (line for remark in llm_remarks(levels) for line in (_text(remark), ""))
+    yield from markdown_table(headings, [[text.replace("*", "\\*") for text in row] for row in rows])
+    yield from (line for remark in llm_remarks(levels) for line in (markdown_text(remark), ""))
 
 
 def _gate(verdict: Verdict) -> Iterator[str]:
@@ -112,11 +113,11 @@ def _gate(verdict: Verdict) -> Iterator[str]:
     if not verdict.gate:
         return
     yield from ("### Against the baseline", "")
-    yield from _table(CHANGE_HEADINGS, change_rows(verdict.gate))
+    yield from markdown_table(CHANGE_HEADINGS, change_rows(verdict.gate))
     for gate in verdict.gate:
-        yield from (line for text in lines_of(gate) for line in (f"- {_text(text)}",))
+        yield from (f"- {markdown_text(text)}" for text in lines_of(gate))
         yield ""
-        yield from _table(PART_HEADINGS, part_rows(gate))
+        yield from markdown_table(PART_HEADINGS, part_rows(gate))
         if picture := text_picture(gate):
             yield from ("```", *picture, "```", "", f"![each pair, and each quantile]({picture_name(gate)})", "")
 
@@ -133,7 +134,7 @@ def _checks(verdict: Verdict) -> Iterator[str]:
         ]
         for check in verdict.checks
     ]
-    yield from _table(["name", "measured", BOUNDS, "limit", "result"], rows)
+    yield from markdown_table(["name", "measured", BOUNDS, "limit", "result"], rows)
 
 
 def _level(level: LevelSummary) -> Iterator[str]:
@@ -147,7 +148,7 @@ def _level(level: LevelSummary) -> Iterator[str]:
         for name, metric in found.items()
         if metric.value is not None
     ]
-    yield from _table(["metric", "value", BOUNDS, "n"], rows)
+    yield from markdown_table(["metric", "value", BOUNDS, "n"], rows)
     absent = {*STATE_METRICS, *(() if has_calls(level) else LLM_METRICS)}
     missing = [name for name, metric in found.items() if metric.value is None and name not in absent]
     if missing:
@@ -157,11 +158,11 @@ def _level(level: LevelSummary) -> Iterator[str]:
     yield from _by_name("agent's model", agents_asking(level), AGENT_LLM_COLUMNS, "agent")
     yield from _by_name("service", level.services, tuple(SERVICE_METRICS), "service")
     yield from _series(level)
-    yield from _table(RECOVERY_COLUMNS, [recovery_cells(recovery) for recovery in level.crashes])
-    yield from _table(["error class", "count"], [[name, str(count)] for name, count in level.errors.items()])
-    yield from _table(["degraded", "count"], [[name, str(count)] for name, count in level.degraded.items()])
+    yield from markdown_table(RECOVERY_COLUMNS, [recovery_cells(recovery) for recovery in level.crashes])
+    yield from markdown_table(["error class", "count"], [[name, str(count)] for name, count in level.errors.items()])
+    yield from markdown_table(["degraded", "count"], [[name, str(count)] for name, count in level.degraded.items()])
     broken = [[f"`{metric}`", name] for metric, named in level.offenders.items() for name in named]
-    yield from _table(["broken promise", "by"], broken)
+    yield from markdown_table(["broken promise", "by"], broken)
     yield from (_generator(level), "")
 
 
@@ -183,14 +184,14 @@ def _services(manifest: Manifest) -> Iterator[str]:
         [used.service, used.provider, used.version, used.address, used.detail, "; ".join(used.passed_over)]
         for used in manifest.services
     ]
-    yield from _table(["service", "from", "version", "address", "detail", "passed over"], rows)
+    yield from markdown_table(["service", "from", "version", "address", "detail", "passed over"], rows)
 
 
 def _generator(level: LevelSummary) -> str:
     generator = level.generator
     if generator.cpu is None or generator.hub_lag_max_s is None:
         return "The load process was not watched."
-    sound = "; ".join(_text(reason) for reason in level.contaminated) or "sound"
+    sound = "; ".join(markdown_text(reason) for reason in level.contaminated) or "sound"
     cpu, lag = render(generator.cpu, "share"), render(generator.hub_lag_max_s, "duration")
     return f"Load process: {cpu} of a core, longest stall {lag}: {sound}."
 
@@ -203,22 +204,4 @@ def _by_name(
         [name, *(cell(metrics.get(column), f"{part}.{name}.{column}" if part else column) for column in columns)]
         for name, metrics in table.items()
     ]
-    yield from _table([what, *columns], rows)
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table, with at most ROWS_MAX rows; nothing when there are none."""
-    if not rows:
-        return
-    yield f"| {' | '.join(headings)} |"
-    yield f"|{'---|' * len(headings)}"
-    for row in rows[:ROWS_MAX]:
-        yield f"| {' | '.join(_text(text) for text in row)} |"
-    if len(rows) > ROWS_MAX:
-        yield from ("", f"and {len(rows) - ROWS_MAX} more")
-    yield ""
-
-
-def _text(text: str) -> str:
-    """As the text of a cell or a list item."""
-    return plain(text).replace("|", "\\|").replace("<", "&lt;")
+    yield from markdown_table([what, *columns], rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.observation.manifest import Manifest
@@ -24,6 +24,9 @@ LEVEL_COLUMNS: Mapping[str, str] = {
     "rss_peak": "RSS peak",
 }
 """Metric -> its heading in the table of levels."""
+
+ROWS_MAX = 100
+"""Of a table in Markdown; a CI step summary has a limit."""
 
 RECOVERY_COLUMNS = ("crash", "at", "host answered after", "in flight", "all of those ended after")
 
@@ -107,3 +110,28 @@ def other_limits(verdict: Verdict) -> list[Check]:
 def any_too_few(level: LevelSummary) -> bool:
     """Whether the level's row needs the note on too few workflows."""
     return any(level.metric(metric).too_few for metric in LEVEL_COLUMNS)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table in lines of plain text; the first row holds the headings."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table in Markdown, with at most ROWS_MAX rows; nothing when there are none."""
+    if not rows:
+        return
+    yield f"| {' | '.join(headings)} |"
+    yield f"|{'---|' * len(headings)}"
+    for row in rows[:ROWS_MAX]:
+        yield f"| {' | '.join(markdown_text(text) for text in row)} |"
+    if len(rows) > ROWS_MAX:
+        yield from ("", f"and {len(rows) - ROWS_MAX} more")
+    yield ""
+
+
+def markdown_text(text: str) -> str:
+    """As the text of a cell or a list item of Markdown."""
+    return plain(text).replace("|", "\\|").replace("<", "&lt;")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
 from harness.statistics.reading import Reading
-from harness.statistics.students_t import t_quantile
+from harness.statistics.students_t import mean_and_error, t_quantile
 
 PARTS_MAX = 8
 NOISE_SHARE = 0.005
@@ -65,9 +64,8 @@ def _of_part(name: str, times: np.ndarray) -> Attribution:
     n = len(times)
     if n < 2:
         return Attribution(part=name, before_s=float(before), after_s=float(after))
-    changes = times[:, 1] - times[:, 0]
-    half = t_quantile(0.95, n - 1) * float(changes.std(ddof=1)) / math.sqrt(n)
-    mean = float(changes.mean())
+    mean, error = mean_and_error(times[:, 1] - times[:, 0])
+    half = t_quantile(0.95, n - 1) * error
     return Attribution(
         part=name, before_s=float(before), after_s=float(after), lower_s=mean - half, upper_s=mean + half
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.statistics.change import Change
+from harness.statistics.change import Basis, Change
 from harness.statistics.proportion import Tally, loss_against
 from harness.statistics.quantile import Floats
 from harness.statistics.reading import COMPARED, Reading
@@ -82,16 +82,26 @@ def exclusion(metric: str, candidate: Observed, history: History, pooled: Pooled
     )
 
 
-def interval_of(metric: str, change: float, error: float, df: float, *, n: int, machine: float = 0.0) -> Change:
+def interval_of(
+    metric: str,
+    change: float,
+    error: float,
+    df: float,
+    *,
+    n: int,
+    basis: Basis = "history",
+    alpha: float = ALPHA,
+    machine: float = 0.0,
+) -> Change:
     """A change whose standard error `error` was estimated with `df` degrees of freedom, with its bounds."""
-    half, half95 = t_quantile(1 - ALPHA, df) * error, t_quantile(0.95, df) * error
+    half, half95 = t_quantile(1 - alpha, df) * error, t_quantile(0.95, df) * error
     return Change(
         metric=metric,
-        basis="history",
+        basis=basis,
         change=change,
         lower=change - half,
         upper=change + half,
-        alpha=ALPHA,
+        alpha=alpha,
         lower95=change - half95,
         upper95=change + half95,
         n=n,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from harness.observation.duet import LOOKS
 from harness.statistics.change import Change
-from harness.statistics.comparison import POWER, scaled
+from harness.statistics.comparison import interval_of, scaled
 from harness.statistics.proportion import Tally, loss_in_pairs
 from harness.statistics.reading import COMPARED, Reading
-from harness.statistics.students_t import t_quantile
+from harness.statistics.students_t import mean_and_error, t_quantile
 
 ALPHA = 0.01
 GROWTH_MEASURE_MIN_S = 600.0
@@ -40,21 +38,8 @@ def duet_change(metric: str, pairs: Pairs, alpha: float) -> Change | None:
     n = len(changes)
     if n < 2:
         return None
-    mean, error = float(np.mean(changes)), float(np.std(changes, ddof=1)) / math.sqrt(n)
-    half, half95 = t_quantile(1 - alpha, n - 1) * error, t_quantile(0.95, n - 1) * error
-    return Change(
-        metric=metric,
-        basis="duet",
-        change=mean,
-        lower=mean - half,
-        upper=mean + half,
-        alpha=alpha,
-        lower95=mean - half95,
-        upper95=mean + half95,
-        n=n,
-        mde=half + t_quantile(POWER, n - 1) * error,
-        is_log=metric in COMPARED,
-    )
+    mean, error = mean_and_error(changes)
+    return interval_of(metric, mean, error, n - 1, n=n, basis="duet", alpha=alpha)
 
 
 def pair_change(metric: str, a: Reading, b: Reading) -> float | None:

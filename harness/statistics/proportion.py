@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.statistics.change import Change
 from harness.statistics.quantile import Floats, share_bounds
-from harness.statistics.students_t import t_quantile
+from harness.statistics.students_t import mean_and_error, t_quantile
 
 ALPHA = 0.01
 RUNS = 20
@@ -124,8 +124,7 @@ def loss_in_pairs(pairs: Sequence[tuple[Tally, Tally]], alpha: float) -> Change 
     n = len(found)
     if n < 2:
         return None
-    losses = np.array([a.ok / a.n - b.ok / b.n for a, b in found])
-    mean, error = float(losses.mean()), float(losses.std(ddof=1)) / math.sqrt(n)
+    mean, error = mean_and_error([a.ok / a.n - b.ok / b.n for a, b in found])
     of_a, of_b = (Tally(sum(t.ok for t in side), sum(t.n for t in side)) for side in zip(*found, strict=True))
     bounds = {}
     for level in (alpha, 0.05):

@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 
 import msgspec
-import numpy as np
 
 from harness.statistics.paired import Pairs
-from harness.statistics.students_t import t_quantile
+from harness.statistics.students_t import mean_and_error, t_quantile
 
 QUANTILES = ("p10", "p20", "p30", "p40", "p50", "p60", "p70", "p80", "p90", "p95", "p99")
 
@@ -42,7 +41,7 @@ def shift_function(pairs: Pairs, alpha: float) -> list[Shift]:
         ]
         n = len(changes)
         if n >= 2:
-            mean = float(np.mean(changes))
-            half = t_quantile(1 - alpha, n - 1) * float(np.std(changes, ddof=1)) / math.sqrt(n)
+            mean, error = mean_and_error(changes)
+            half = t_quantile(1 - alpha, n - 1) * error
             found.append(Shift(quantile=name, change=mean, lower=mean - half, upper=mean + half, alpha=alpha, n=n))
     return found

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 _TINY = 1e-300
 _EPSILON = 1e-15
 _TERMS_MAX = 500
@@ -42,6 +45,12 @@ def t_quantile(p: float, df: float) -> float:
         else:
             high = middle
     return (low + high) / 2
+
+
+def mean_and_error(values: ArrayLike) -> tuple[float, float]:
+    """The mean of at least two values, and its standard error, which has one degree of freedom less than they are."""
+    found = np.asarray(values, dtype=np.float64)
+    return float(found.mean()), float(found.std(ddof=1)) / math.sqrt(len(found))
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:

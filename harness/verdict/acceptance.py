@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.verdict.baseline import Baseline, Entry
-from harness.verdict.baseline_file import sitting_of
 from harness.verdict.fingerprint import unlike
 from harness.verdict.gate import invalid
 from harness.verdict.gated import Measured
 from harness.verdict.judge import JudgedRun
+from harness.verdict.sittings import sitting_of
 
 ACCEPTED = ("pass", "learning")
 """Outcomes of the gate that may enter: as it was, or there is too little to say."""

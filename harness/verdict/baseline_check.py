@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from harness.errors import RunInvalid
+from harness.observation.ids import file_stem
 from harness.verdict.baseline import WINDOW_DAYS, Baseline
-from harness.verdict.baseline_file import in_window, read_baseline, read_samples
+from harness.verdict.baseline_file import read_baseline, read_samples
 from harness.verdict.fingerprint import unlike
+from harness.verdict.sittings import in_window
 
 
 def findings(folder: Path, at: str) -> Iterator[str]:
@@ -27,7 +29,7 @@ def findings(folder: Path, at: str) -> Iterator[str]:
 
 def _of_baseline(path: Path, baseline: Baseline, at: str) -> Iterator[str]:
     place = (path.parent.parent.name, path.parent.name, path.stem)
-    named = (baseline.scenario, baseline.machine_class, baseline.level.replace("/", "-per-"))
+    named = (baseline.scenario, baseline.machine_class, file_stem(baseline.level))
     if place != named:
         yield f"is the baseline of {'/'.join(named)}; move it back there"
     if not baseline.entries:

@@ -12,9 +12,8 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,22 +21,14 @@ from numpy.typing import NDArray
 
 from harness.errors import HarnessError, RunInvalid
 from harness.observation.build import lock_digest
+from harness.observation.ids import file_stem, label_of
 from harness.verdict.baseline import (
     BASELINE_VERSION,
-    DAYS_MIN,
-    SITTING_GAP_MIN,
-    SITTINGS_GATING,
-    SITTINGS_MIN,
-    WINDOW_DAYS,
-    WINDOW_RUNS,
     Baseline,
     Entry,
     Epoch,
 )
 
-Sittings = tuple[tuple[Entry, ...], ...]
-"""Entries by sitting, oldest first."""
-Standing = Literal["learning", "provisional", "gating"]
 WAY_OUT = "restore it from version control; `harness baseline doctor` looks at all of them"
 LOCKS = "locks"
 LOCK_DIGITS = 16
@@ -45,7 +36,7 @@ LOCK_DIGITS = 16
 
 def baseline_path(baselines: Path, scenario: str, machine_class: str, level: str) -> Path:
     """Where a level's baseline is, whether it exists or not."""
-    return baselines / scenario / machine_class / f"{level.replace('/', '-per-')}.json"
+    return baselines / scenario / machine_class / f"{file_stem(level)}.json"
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -86,7 +77,7 @@ def append(path: Path, entry: Entry, samples: Sequence[NDArray[np.float32]] = ()
         if path.exists():
             baseline = read_baseline(path)
         else:
-            level = path.stem.replace("-per-", "/")
+            level = label_of(path.stem)
             first = Epoch(number=1, began_at=entry.accepted_at, by=entry.accepted_by, why="the first accepted run")
             baseline = Baseline(
                 scenario=path.parent.parent.name,
@@ -116,44 +107,6 @@ def begin_epoch(path: Path, *, by: str, why: str, at: str) -> Epoch:
         epoch = Epoch(number=baseline.epochs[-1].number + 1, began_at=at, by=by, why=why)
         _write(path, msgspec.structs.replace(baseline, epochs=(*baseline.epochs, epoch)))
     return epoch
-
-
-def in_window(baseline: Baseline, at: str) -> Sittings:
-    """The entries that a run that began `at` (ISO 8601) is compared with: of the current epoch, begun before it, the
-    newest WINDOW_RUNS of the last WINDOW_DAYS."""
-    now, epoch = datetime.fromisoformat(at), baseline.epochs[-1].number
-    oldest = now - timedelta(days=WINDOW_DAYS)
-    chosen = [
-        entry
-        for entry in baseline.entries
-        if entry.epoch == epoch and oldest <= datetime.fromisoformat(entry.started_at) < now
-    ][-WINDOW_RUNS:]
-    sittings: dict[str, list[Entry]] = {}
-    for entry in chosen:
-        sittings.setdefault(entry.sitting, []).append(entry)
-    return tuple(tuple(entries) for entries in sittings.values())
-
-
-def standing(sittings: Sequence[Sequence[Entry]]) -> Standing:
-    """How much the history may say: nothing yet, pass a run, or be relied on."""
-    days = {entry.started_at[:10] for sitting in sittings for entry in sitting}
-    if len(sittings) < SITTINGS_MIN or len(days) < DAYS_MIN:
-        return "learning"
-    return "gating" if len(sittings) >= SITTINGS_GATING else "provisional"
-
-
-def sitting_of(baseline: Baseline | None, run: str, started_at: str) -> str:
-    """The sitting that a run belongs to: that of the newest entry when it began within SITTING_GAP_MIN of its end.
-
-    An entry does not tell when its run ended. It measured at least as long as its reading and its reference's say: a
-    run of further levels ended later, so that runs of those may still count as two sittings where they are one.
-    """
-    if baseline is None or not baseline.entries:
-        return run
-    last, gap = baseline.entries[-1], timedelta(minutes=SITTING_GAP_MIN)
-    measured_s = last.reading.measure_s + (last.reference.measure_s if last.reference is not None else 0.0)
-    after = datetime.fromisoformat(started_at) - datetime.fromisoformat(last.started_at)
-    return last.sitting if -gap < after < gap + timedelta(seconds=measured_s) else run
 
 
 def read_samples(path: Path, entry: Entry) -> list[NDArray[np.float32]]:

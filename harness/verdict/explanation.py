@@ -46,7 +46,7 @@ def explain(scenario: str, gate: LevelGate) -> str:
 
 def amount(change: Change) -> str:
     """How much, without a direction."""
-    return _size(change.metric, abs(change.change), is_log=change.is_log)
+    return size(change.metric, abs(change.change), is_log=change.is_log)
 
 
 def signed(change: Change) -> str:
@@ -148,7 +148,7 @@ def _machine(gate: LevelGate) -> str:
 
 
 def _unseen(change: Change) -> str:
-    return f"A change under {_size(change.metric, change.mde, is_log=change.is_log)} would not have been seen."
+    return f"A change under {size(change.metric, change.mde, is_log=change.is_log)} would not have been seen."
 
 
 def _directed(change: Change, value: float) -> float:
@@ -166,7 +166,8 @@ def _render(change: Change, value: float, *, sign: bool = True) -> str:
     return f"{plus}{_natural(change.metric, abs(value))}"
 
 
-def _size(metric: str, value: float, *, is_log: bool) -> str:
+def size(metric: str, value: float, *, is_log: bool) -> str:
+    """How much a change of that metric is, as people write it."""
     return _natural(metric, relative(value) if is_log else value)
 
 

@@ -16,7 +16,7 @@ from harness.observation.build import Build
 from harness.statistics.attribution import Attribution, attribution
 from harness.statistics.change import Change, relative
 from harness.statistics.comparison import History, Observed, Pooled, exclusion
-from harness.statistics.paired import Pairs, duet_change, look_alpha, pair_change, pairs_to_settle
+from harness.statistics.paired import GROWTH_MEASURE_MIN_S, Pairs, duet_change, look_alpha, pair_change, pairs_to_settle
 from harness.statistics.reading import COMPARED, N_GATE, Reading
 from harness.statistics.shift import Shift, shift_function
 
@@ -30,8 +30,6 @@ SUCCESS_MARGIN = 0.01
 """A loss of one successful workflow in a hundred."""
 GROWTH_MARGIN = 2e6
 """Bytes a minute of growth that was not there before."""
-GROWTH_MEASURE_MIN_S = 600.0
-"""Below ten minutes of measure the growth of memory is noise."""
 BLOCKS_MIN = 10
 DISTURBED_SHARE_MAX = 0.4
 OFFERED_MIN = 0.98
@@ -40,7 +38,7 @@ SEES_AT_MOST = 2.0
 
 Outcome = Literal["pass", "improved", "regressed", "suspect", "inconclusive", "learning", "undecided"]
 """`undecided` is no end: a duet, or further pairs, have to tell. `learning`: too few sittings to say anything."""
-Step = Literal["validity", "baseline", "fingerprint", "history", "duet"]
+Step = Literal["validity", "baseline", "history", "duet"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,9 +70,7 @@ class LevelGate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sittings: int = 0
     runs: tuple[str, ...] = ()  # ids of the runs it was compared with
     build: Build | None = None  # the baseline's newest
-    unlike: dict[
-        str, tuple[str, str]
-    ] = {}  # conditions in which the run differs from the baseline: (run's, baseline's)
+    unlike: dict[str, tuple[str, str]] = {}  # conditions that differ: (the run's, the baseline's)
     pairs: int = 0
     command: str = ""  # repeats the comparison side by side
     margin: float = MARGIN  # how much worse may pass, as a share

@@ -15,14 +15,15 @@ import msgspec
 
 from harness.errors import RunInvalid
 from harness.observation.duet import DUET_FILE
+from harness.observation.ids import file_stem
 from harness.observation.manifest import Manifest
 from harness.statistics.change import relative
 from harness.statistics.comparison import History, Observed, Pooled, exclusion, pooled_spread
 from harness.statistics.drift import reference_drifted
 from harness.statistics.reading import COMPARED, Reading, reading_of
 from harness.statistics.summary import Summary, summarise
-from harness.verdict.baseline import DAYS_MIN, SITTINGS_MIN, Entry
-from harness.verdict.baseline_file import baseline_path, in_window, read_baseline, standing
+from harness.verdict.baseline import Entry
+from harness.verdict.baseline_file import baseline_path, read_baseline
 from harness.verdict.duet import read_duet
 from harness.verdict.explanation import explain
 from harness.verdict.fingerprint import Fingerprint, fingerprint, machine_class, scenario_digest, unlike
@@ -37,6 +38,7 @@ from harness.verdict.gate import (
     standing_decision,
     too_blind,
 )
+from harness.verdict.sittings import history_of, in_window, learned, standing
 
 GATE_FILE = "gate.json"
 BASELINES, REFERENCE, DUET = "baselines", "reference", "duet"
@@ -76,6 +78,11 @@ class Seen(NamedTuple):
     sittings: Sequence[Sequence[Entry]]
     newest: Entry | None
     differs: dict[str, tuple[str, str]]
+
+    @property
+    def to_confirm(self) -> tuple[str, ...]:
+        """The metrics that a duet has to decide; all, where the history could compare none."""
+        return self.decision.undecided or gated_metrics(self.candidate.reading)
 
 
 def history_of_run(run_dir: Path, manifest: Manifest, summary: Summary, facts: GateFacts) -> dict[str, Seen]:
@@ -141,13 +148,9 @@ def find_baseline(baselines: Path, scenario: str, of_class: str, level: str) -> 
 def pooled_spreads(path: Path, at: str) -> dict[str, Pooled]:
     """By metric, what the baselines of other levels and scenarios on the same class of machines say of the spread."""
     others = sorted(path.parent.parent.parent.glob(f"*/{path.parent.name}/*.json"))
-    histories = [_history(in_window(read_baseline(other), at)) for other in others if other != path]
+    histories = [history_of(in_window(read_baseline(other), at)) for other in others if other != path]
     found = {metric: pooled_spread(histories, metric) for metric in COMPARED}
     return {metric: pooled for metric, pooled in found.items() if pooled is not None}
-
-
-def _history(sittings: Sequence[Sequence[Entry]]) -> History:
-    return [[Observed(entry.reading, entry.reference) for entry in sitting] for sitting in sittings]
 
 
 def _references(run_dir: Path) -> dict[str, tuple[Reading, str]]:
@@ -162,7 +165,7 @@ def _references(run_dir: Path) -> dict[str, tuple[Reading, str]]:
 
 def duet_folder(run_dir: Path, level: str) -> Path:
     """Where the duet of a level of a gated run lies."""
-    return run_dir / DUET / level.replace("/", "-per-")
+    return run_dir / DUET / file_stem(level)
 
 
 def _by_history(run_dir: Path, level: str, measured: Measured, facts: GateFacts, at: str) -> Seen:
@@ -172,7 +175,7 @@ def _by_history(run_dir: Path, level: str, measured: Measured, facts: GateFacts,
     sittings = in_window(baseline, at) if baseline is not None else ()
     newest = sittings[-1][-1] if sittings else None
     differs = unlike(found, newest.fingerprint) if newest is not None else {}
-    history, pooled = _history(sittings), facts.pooled.get(level, {})
+    history, pooled = history_of(sittings), facts.pooled.get(level, {})
     why_not = list(_why_not(sittings, differs, candidate, history, facts))
     usable = [] if differs else history
     decision = standing_decision(candidate, usable, why_not, margin=facts.margin, pooled=pooled)
@@ -192,11 +195,7 @@ def _why_not(
         yield f"unlike the baseline, so not compared with it ({changed}); record one that is like this run"
         return
     if standing(sittings) == "learning":
-        days = len({entry.started_at[:10] for sitting in sittings for entry in sitting})
-        yield (
-            f"learning: {len(sittings)} of {SITTINGS_MIN} sittings, on {days} of {DAYS_MIN} days"
-            f"{_would_see(candidate, history)}"
-        )
+        yield f"{learned(sittings)}{_would_see(candidate, history)}"
         return
     stored = [seen.reference for sitting in history for seen in sitting if seen.reference is not None]
     for metric, what in (("p50", "took"), ("cpu_per_workflow", "needed")):
@@ -217,10 +216,9 @@ def _gate(level: str, seen: Seen, run_dir: Path, manifest: Manifest, facts: Gate
     folder = duet_folder(run_dir, level)
     if decision.outcome == "undecided" and (folder / DUET_FILE).exists():
         duet = read_duet(folder)
-        metrics = decision.undecided or gated_metrics(seen.candidate.reading)
         if len(duet.pairs) >= PAIRS_MIN:
             decision, pairs, command = (
-                confirm(duet.pairs, metrics, margin=facts.margin),
+                confirm(duet.pairs, seen.to_confirm, margin=facts.margin),
                 len(duet.pairs),
                 duet.duet.command,
             )

@@ -23,14 +23,12 @@ from harness.verdict.baseline_file import (
     append,
     baseline_path,
     begin_epoch,
-    in_window,
     keep_lock,
     read_baseline,
     read_lock,
     read_samples,
-    sitting_of,
-    standing,
 )
+from harness.verdict.sittings import in_window, sitting_of, standing
 from tests.verdict.readings import reading
 
 NOW = "2026-06-01T12:00:00+00:00"
