@@ -16,15 +16,19 @@ from harness.verdict.sittings import in_window
 
 def findings(folder: Path, at: str) -> Iterator[str]:
     """Look at every baseline below `folder`; `at` (ISO 8601) is now."""
+    named: set[Path] = set()
+    damaged: set[Path] = set()
     for path in sorted(folder.glob("*/*/*.json")):
         try:
             baseline = read_baseline(path)
         except RunInvalid as error:
             yield str(error)
+            damaged.add(path.parent)
             continue
+        named |= {path.parent / entry.samples for entry in baseline.entries if entry.samples}
         for finding in _of_baseline(path, baseline, at):
             yield f"{path}: {finding}"
-        yield from _strays(path, baseline)
+    yield from _strays(folder, named, damaged)
 
 
 def _of_baseline(path: Path, baseline: Baseline, at: str) -> Iterator[str]:
@@ -59,11 +63,10 @@ def _of_baseline(path: Path, baseline: Baseline, at: str) -> Iterator[str]:
         )
 
 
-def _strays(path: Path, baseline: Baseline) -> Iterator[str]:
-    """Samples that no entry names."""
-    known = {entry.samples for entry in baseline.entries}
-    for file in sorted(path.parent.glob(f"{path.stem}.*.npz")):
-        if file.name not in known:
+def _strays(folder: Path, named: set[Path], damaged: set[Path]) -> Iterator[str]:
+    """Samples that no entry of any level names; where a baseline cannot be read, nobody knows which are its own."""
+    for file in sorted(folder.glob("*/*/*.npz")):
+        if file not in named and file.parent not in damaged:
             yield f"{file}: no entry names it; remove it"
-    for file in sorted(path.parent.glob("*.part")):
+    for file in sorted(folder.glob("*/*/*.part")):
         yield f"{file}: is left of a write that was cut short; remove it"

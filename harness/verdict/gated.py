@@ -141,8 +141,8 @@ def find_baseline(baselines: Path, scenario: str, of_class: str, level: str) -> 
     own = baseline_path(baselines, scenario, of_class, level)
     if own.exists():
         return own
-    others = (baselines / scenario).glob(f"*/{own.name}")
-    return max(others, key=lambda path: read_baseline(path).entries[-1].accepted_at, default=None)
+    others = {path: read_baseline(path).entries for path in (baselines / scenario).glob(f"*/{own.name}")}
+    return max((path for path in others if others[path]), key=lambda path: others[path][-1].accepted_at, default=None)
 
 
 def pooled_spreads(path: Path, at: str) -> dict[str, Pooled]:

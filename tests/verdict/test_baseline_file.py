@@ -295,3 +295,24 @@ def test_nothing_is_left_of_a_write_that_fails(path: Path) -> None:
         append(path, entry("run3", 1.0), [np.zeros(3, dtype=np.float32)])
     assert path.read_bytes() == before
     assert msgspec.json.decode(before)["links"] == 4
+
+
+def test_the_samples_of_another_level_are_no_strays(tmp_path: Path) -> None:
+    """Level `1` and level `1.5/s` lie in one folder, and one name begins as the other does."""
+    for level in ("1", "1.5/s"):
+        append(baseline_path(tmp_path, "job", "c", level), entry("run0", 1.0), [np.zeros(3, dtype=np.float32)])
+    assert list(findings(tmp_path, NOW)) == []
+
+
+def test_samples_without_any_baseline_are_strays(path: Path) -> None:
+    """As when somebody removed the file that names them."""
+    path.unlink()
+    found = list(findings(path.parents[2], NOW))
+    assert len(found) == 3
+    assert all("no entry names it" in line for line in found)
+
+
+def test_nothing_is_a_stray_beside_a_damaged_baseline(path: Path) -> None:
+    """Nobody knows which samples are its own."""
+    path.write_text(path.read_text().replace("somebody", "nobody"))
+    assert not any("remove it" in line for line in findings(path.parents[2], NOW))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.errors import RunInvalid
+from harness.verdict.baseline_file import read_baseline
+from harness.verdict.gated import find_baseline
 from harness.verdict.judge import judge_run
 from tests.conftest import RunBuilder
 from tests.verdict.gated_run import LIMITS, Gated, with_history
@@ -120,3 +123,15 @@ def test_an_edited_baseline_is_refused(gated: Gated) -> None:
     gated.path.write_text(gated.path.read_text().replace("somebody", "nobody", 1))
     with pytest.raises(RunInvalid, match=r"not as it was written.*restore it"):
         gated.judged()
+
+
+def test_a_baseline_of_another_machine_without_entries_is_passed_over(gated: Gated) -> None:
+    """It says nothing of any build."""
+    with_history(gated)
+    baseline = msgspec.structs.replace(read_baseline(gated.path), epochs=(), entries=(), links=0)
+    anchor = f"{baseline.scenario}\n{baseline.machine_class}\n{baseline.level}\n"
+    elsewhere = gated.path.parents[1] / "another-class" / gated.path.name
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(msgspec.json.encode(msgspec.structs.replace(baseline, head=anchor)))
+    gated.path.unlink()
+    assert find_baseline(gated.baselines, "hand_written", gated.of_class, "10") is None
