@@ -192,7 +192,7 @@ def gate_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_words
 
 
-LOOKS = (10, 20, 30)  # of a duet; not imported, as `--help` shows them
+LOOKS, ARM_WORKFLOWS = (10, 20, 30), 400  # of a duet; not imported, as `--help` shows them
 _GATE_OPTIONS = (
     click.option("--gate", is_flag=True, help="Compare with the accepted baseline of this class of machines."),
     click.option("--margin", type=Unit("share"), metavar="SHARE", help='Gate: how much worse may pass; "10 %".'),

@@ -20,7 +20,17 @@ import msgspec
 
 from harness.arms import Arm
 from harness.errors import HarnessError, TargetUnavailable
-from harness.observation.duet import ARMS_FILE, DUET_FILE, LOOKS, PAIRS_FOLDER, ArmRun, ArmUsed, Duet, Side
+from harness.observation.duet import (
+    ARM_WORKFLOWS,
+    ARMS_FILE,
+    DUET_FILE,
+    LOOKS,
+    PAIRS_FOLDER,
+    ArmRun,
+    ArmUsed,
+    Duet,
+    Side,
+)
 from harness.observation.json_file import replace_json
 from harness.observation.manifest import read_manifest
 from harness.plan import Plan
@@ -29,7 +39,6 @@ from harness.run import execute
 from harness.scenario.scenario import Level
 from harness.stage import Interrupt, Listener
 
-WORKFLOWS = 200
 WARMUP_S = 1.0
 FAILED_MAX = 3  # arms without a whole one of their side between them: something is wrong that more will not mend
 SEED_BITS = 62
@@ -46,7 +55,7 @@ class DuetPlan:
     command: str
     seed: int = 1
     pairs_max: int = LOOKS[-1]
-    workflows: int = WORKFLOWS  # successes an arm a pair
+    workflows: int = ARM_WORKFLOWS  # successes an arm a pair
     warmup_s: float = WARMUP_S
 
 
@@ -143,9 +152,9 @@ def command_of(
     pairs: int,
     seed: int,
     *,
-    workflows: int = WORKFLOWS,
+    workflows: int = ARM_WORKFLOWS,
     further: Sequence[str] = (),
 ) -> str:
     """The command that runs the same duet again; `further` words are of other options."""
     words = ["harness", "duet", a, b, scenario, "--level", level, "--pairs", str(pairs), "--seed", str(seed)]
-    return shlex.join([*words, *(["--workflows", str(workflows)] if workflows != WORKFLOWS else []), *further])
+    return shlex.join([*words, *(["--workflows", str(workflows)] if workflows != ARM_WORKFLOWS else []), *further])

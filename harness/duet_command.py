@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.arguments import FOLDER, LOOKS, SCENARIOS, STORES, Unit, chosen_margin
+from harness.arguments import ARM_WORKFLOWS, FOLDER, LOOKS, SCENARIOS, STORES, Unit, chosen_margin
 from harness.errors import UsageError
 from harness.terminal import EXIT_INTERRUPTED, progress_console, shown, signals
 
@@ -38,7 +38,11 @@ WARMUP_S = 1.0
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True)
 @click.option(
-    "--workflows", type=click.IntRange(20, 100_000), default=200, show_default=True, help="Successes an arm a pair."
+    "--workflows",
+    type=click.IntRange(20, 100_000),
+    default=ARM_WORKFLOWS,
+    show_default=True,
+    help="Successes an arm a pair.",
 )
 @click.option("--warmup", type=Unit("duration"), default="1 s", show_default=True, metavar="TIME")
 @click.option("--margin", type=Unit("share"), metavar="SHARE", help='How much worse may pass.  [default: "10 %"]')

@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from harness.arms import resolve_arms
-from harness.duet import WORKFLOWS, DuetPlan, command_of, run_duet
+from harness.duet import DuetPlan, command_of, run_duet
 from harness.errors import TargetUnavailable, UsageError
+from harness.observation.duet import ARM_SHARE, ARM_WORKFLOWS
 from harness.observation.json_file import replace_json
 from harness.plan import Plan
 from harness.reference import likeness, reference_plan
@@ -129,13 +130,13 @@ class Gating:
         return None
 
     def _duet(self, newest: Entry, level: Level, seen: Seen) -> DuetPlan:
-        """The newest accepted build against what is here; a tenth of the run's workflows an arm a pair."""
+        """The newest accepted build against what is here; a fifth of the run's workflows an arm a pair."""
         plan, revision = self.plan, newest.build.revision
         lock = read_lock(self.plan.baselines, plan.scenario.name, newest.build.lock)
         a, b = resolve_arms(
             [revision, "."], target=plan.scenario.target, folder=plan.folder, locks=[lock], tell=self.tell
         )
-        workflows = max(WORKFLOWS, seen.candidate.reading.ok // 10)
+        workflows = max(ARM_WORKFLOWS, seen.candidate.reading.ok // ARM_SHARE)
         scenario = shown(plan.scenario_path)
         return DuetPlan(
             plan=plan,

@@ -23,7 +23,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lower: float  # at `alpha`
     upper: float
     alpha: float
-    lower95: float
+    lower95: float  # in a duet over all looks together
     upper95: float
     n: int  # sittings of the baseline, or pairs of the duet
     mde: float  # the smallest worsening that would be seen with 80 % power at `alpha`

@@ -91,10 +91,11 @@ def interval_of(
     n: int,
     basis: Basis = "history",
     alpha: float = ALPHA,
+    pass_alpha: float = 0.05,
     machine: float = 0.0,
 ) -> Change:
     """A change whose standard error `error` was estimated with `df` degrees of freedom, with its bounds."""
-    half, half95 = t_quantile(1 - alpha, df) * error, t_quantile(0.95, df) * error
+    half, half95 = t_quantile(1 - alpha, df) * error, t_quantile(1 - pass_alpha, df) * error
     return Change(
         metric=metric,
         basis=basis,

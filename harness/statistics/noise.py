@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.observation.duet import ARM_SHARE
 from harness.statistics.change import relative
 from harness.statistics.comparison import CORRELATION_MIN, Observed, exclusion, pooled_spread
 from harness.statistics.latency import BLOCKS
@@ -28,7 +29,6 @@ METRICS = ("p50", "p95")
 SITTINGS = (5, 10, 20)
 PAIRS = (10, 20, 30)
 WORKFLOWS = (500, 2000)
-ARM_SHARE = 10  # an arm of a pair runs a tenth of a run's workflows (GATE.md, step 5)
 BLOCK_MIN = 20  # workflows: the p95 of fewer is their maximum
 DRAWS = 400
 ROUNDS_MIN = 3
@@ -56,7 +56,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
 
     metric: str
     by: str  # history | duet
-    n: int  # workflows a run; an arm of a duet has a tenth
+    n: int  # workflows a run; an arm of a duet has a fifth
     times: int  # sittings, or pairs
     mde: float | None
 
@@ -188,7 +188,7 @@ def _mde_by_history(metric: str, sd: float, sittings: int) -> float | None:
 def _mde_by_duet(metric: str, sd: float, pairs: int) -> float | None:
     """The same of the duet."""
     measured = [(_reading(0.0), _reading(each)) for each in _with_sd(sd, pairs)]
-    change = duet_change(metric, measured, look_alpha(len(METRICS)))
+    change = duet_change(metric, measured, look_alpha(len(METRICS), pairs))
     return None if change is None else relative(change.mde)
 
 

@@ -113,7 +113,7 @@ def _crossing(true_above: Callable[[float], bool]) -> float:
     return (low + high) / 2
 
 
-def loss_in_pairs(pairs: Sequence[tuple[Tally, Tally]], alpha: float) -> Change | None:
+def loss_in_pairs(pairs: Sequence[tuple[Tally, Tally]], alpha: float, pass_alpha: float = 0.05) -> Change | None:
     """The same side by side: (baseline, candidate) in each pair; None for fewer than two pairs.
 
     Two tests have to agree that something was lost (or won): a t test over the pairs' differences, which bursts of
@@ -127,7 +127,7 @@ def loss_in_pairs(pairs: Sequence[tuple[Tally, Tally]], alpha: float) -> Change 
     mean, error = mean_and_error([a.ok / a.n - b.ok / b.n for a, b in found])
     of_a, of_b = (Tally(sum(t.ok for t in side), sum(t.n for t in side)) for side in zip(*found, strict=True))
     bounds = {}
-    for level in (alpha, 0.05):
+    for level in (alpha, pass_alpha):
         half = t_quantile(1 - level, n - 1) * error
         low, high = _exact_loss(of_a, of_b, level)
         bounds[level] = (min(mean - half, low), max(mean + half, high))
@@ -138,8 +138,8 @@ def loss_in_pairs(pairs: Sequence[tuple[Tally, Tally]], alpha: float) -> Change 
         lower=bounds[alpha][0],
         upper=bounds[alpha][1],
         alpha=alpha,
-        lower95=bounds[0.05][0],
-        upper95=bounds[0.05][1],
+        lower95=bounds[pass_alpha][0],
+        upper95=bounds[pass_alpha][1],
         n=n,
         mde=bounds[alpha][1] - mean + t_quantile(0.8, n - 1) * error,
         is_log=False,

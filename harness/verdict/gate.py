@@ -22,6 +22,8 @@ from harness.statistics.shift import Shift, shift_function
 
 MARGIN = 0.10
 MARGIN_STRICT = 0.05
+SHAPE_MARGINS = 3
+"""The tail against the median may be worse by so many margins: a p99 is that much less certain than a p95."""
 PAIRS_MIN = 3
 """Whole pairs below which a duet says nothing."""
 EFFECT_MIN = 0.03
@@ -78,7 +80,8 @@ class LevelGate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def margin_of(metric: str, margin: float) -> float:
     """How much worse a metric may become, on the scale of its changes."""
-    return {"success": SUCCESS_MARGIN, "rss_slope": GROWTH_MARGIN}.get(metric, math.log1p(margin))
+    margins = SHAPE_MARGINS if metric == "shape" else 1
+    return {"success": SUCCESS_MARGIN, "rss_slope": GROWTH_MARGIN}.get(metric, math.log1p(margins * margin))
 
 
 def effect_of(metric: str) -> float:
@@ -129,7 +132,7 @@ def decide(
 
 def confirm(pairs: Pairs, metrics: Sequence[str], *, margin: float = MARGIN, last: bool = True) -> Decision:
     """Step 5, one look at a duet: `metrics` are those that are to be decided, `last`: there will be no further pair."""
-    alpha = look_alpha(len(metrics))
+    alpha = look_alpha(len(metrics), len(pairs))
     found = {metric: duet_change(metric, pairs, alpha) for metric in dict.fromkeys([*metrics, *COMPARED, "success"])}
     changes = tuple(change for change in found.values() if change is not None)
     asked = [change for change in changes if change.metric in metrics]

@@ -21,7 +21,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from harness.observation.duet import LOOKS
+from harness.observation.duet import ARM_SHARE, ARM_WORKFLOWS, LOOKS
 from harness.statistics.comparison import History, Observed, Pooled, pooled_spread
 from harness.statistics.drift import reference_drifted
 from harness.statistics.quantile import rank
@@ -31,7 +31,6 @@ from harness.verdict.gate import MARGIN, Decision, confirm, effect_of, standing_
 Floats = NDArray[np.float64]
 
 BLOCKS = 20
-ARM_SHARE, ARM_MIN = 10, 200  # an arm of a pair runs a tenth of a run's workflows, and at least so many
 STEPS, STEP_SIGMA, RETRIED = 4, 0.85, 0.03
 LOAD_RHO, LOAD_SD = 0.95, 0.06
 BURST_SHARE = 0.15
@@ -137,7 +136,7 @@ def arm_pool(n: int, tail: float = 0.0) -> Arms:
     Both lie in one stretch of time, so that load and bursts go over from one to the other.
     """
     rng = np.random.default_rng([2, n, round(tail * 1e6)])
-    length = max(ARM_MIN, n // ARM_SHARE)
+    length = max(ARM_WORKFLOWS, n // ARM_SHARE)
     found = []
     for _ in range(2 * POOL // BATCH):
         logs = _latencies(rng, BATCH, n, np.repeat((0.0, tail), length)).reshape(BATCH, 2, length)
@@ -229,7 +228,7 @@ def story(rng: np.random.Generator, world: World) -> tuple[Observed, History]:
 
 def duet(rng: np.random.Generator, world: World) -> list[tuple[Reading, Reading]]:
     """As many pairs as there may be. The machine's part is the same on both sides and left out, but for its step."""
-    pool, count, n = arm_pool(world.n, world.tail), LOOKS[-1], max(ARM_MIN, world.n // ARM_SHARE)
+    pool, count, n = arm_pool(world.n, world.tail), LOOKS[-1], max(ARM_WORKFLOWS, world.n // ARM_SHARE)
     index, scale = rng.integers(len(pool.mean), size=count), world.own(rng, (count, 2))
     scale[rng.integers(count), rng.integers(2)] += world.machine  # between the arms of one pair
     scale[:, 1] += world.slower
@@ -311,7 +310,7 @@ class Told:
 
     @property
     def extra_runs(self) -> float:
-        """What a decision cost beside the run itself, in runs: two arms of a tenth a pair."""
+        """What a decision cost beside the run itself, in runs: two arms of a fifth a pair."""
         return 2 * self.pairs / self.trials / ARM_SHARE
 
 

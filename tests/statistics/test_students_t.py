@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics.students_t import incomplete_beta, t_cdf, t_quantile
+from harness.statistics.students_t import incomplete_beta, mean_and_error, t_cdf, t_quantile, trimmed_mean
 
 # Abramowitz & Stegun, table 26.10 (there by the two-sided level), as any table of the distribution has it.
 TABLE = {
@@ -78,3 +78,31 @@ def test_the_incomplete_beta_is_a_binomial_tail(a: int, b: int, x: float) -> Non
     n = a + b - 1
     tail = sum(math.comb(n, j) * x**j * (1 - x) ** (n - j) for j in range(a, n + 1))
     assert incomplete_beta(a, b, x) == pytest.approx(tail, abs=1e-12)
+
+
+def test_a_trimmed_mean_by_pencil() -> None:
+    """Twenty values, two off at each end, which count as the nearest kept: 3 three times, 18 three times."""
+    values = [-900.0, 2.0, *range(3, 19), 19.0, 700.0]
+    found = trimmed_mean(values)
+    drawn_in = [3.0] * 2 + [float(each) for each in range(3, 19)] + [18.0] * 2
+    assert found.mean == pytest.approx(10.5)
+    assert found.error == pytest.approx(float(np.std(drawn_in, ddof=1)) / math.sqrt(20) / 0.8)
+    assert found.df == 15
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9))
+def test_nothing_is_trimmed_of_a_few(values: list[float]) -> None:
+    """There is no tenth."""
+    found = trimmed_mean(values)
+    assert (found.mean, found.error) == pytest.approx(mean_and_error(values), abs=1e-6)
+    assert found.df == len(values) - 1
+
+
+def test_a_trimmed_interval_covers_the_mean_as_often_as_it_says() -> None:
+    """95 %, of ten values of a bell curve."""
+    rng = np.random.default_rng(4)
+    covered = 0
+    for row in rng.standard_normal((4000, 10)):
+        found = trimmed_mean(row)
+        covered += abs(found.mean) < t_quantile(0.975, found.df) * found.error
+    assert covered / 4000 == pytest.approx(0.95, abs=0.012)
