@@ -14,11 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "harness"
 GROUPS = ("data", "system", "drive", "judge", "edge")
 GROUP_OF = {
-    "cli": "edge", "commands": "edge", "__main__": "edge", "run": "edge", "stage": "edge", "report": "edge",
-    "plan": "edge", "arguments": "edge", "hosting": "edge", "provisions": "edge", "outages": "edge",
-    "provider": "edge", "terminal": "edge", "llm_command": "edge", "history_command": "edge", "gating": "edge",
-    "accepting": "edge", "baseline_command": "edge", "arms": "edge", "builds": "edge", "duet": "edge",
-    "duet_command": "edge", "reference": "edge", "doctor_command": "edge", "doctor": "edge", "run_command": "edge",
+    "cli": "edge", "__main__": "edge", "command": "edge", "gate": "edge", "run": "edge", "report": "edge",
     "verdict": "judge", "statistics": "judge",
     "load": "drive", "fault": "drive",
     "orchestrator": "system", "target": "system", "store": "system", "service": "system", "llm": "system",
@@ -95,7 +91,7 @@ def test_only_the_load_process_knows_locust() -> None:
 def test_help_imports_nothing_heavy() -> None:
     """`harness --help` answers before anything but click is loaded."""
     program = (
-        "import sys\nfrom harness.commands import commands\n"
+        "import sys\nfrom harness.command.commands import commands\n"
         "try: commands(['--help'])\nexcept SystemExit: pass\n"
         "heavy = {'gevent', 'locust', 'numpy', 'pydantic', 'msgspec', 'psutil', 'rich', 'uvloop', 'asyncio'}\n"
         "heavy &= set(sys.modules)\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.commands import commands
+from harness.command.commands import commands
 from harness.observation.journal import Damage, read_journal
 from harness.observation.observation import Observation
 from harness.statistics.metrics import AGENT_METRICS, METRICS, SERVICE_METRICS

@@ -16,7 +16,7 @@ from harness.statistics.reading import DISTURBED_MAX
 from harness.verdict.gate import EFFECT_MIN, MARGIN
 
 if TYPE_CHECKING:
-    from harness.doctor import Conditions, Diagnosis, Subject
+    from harness.gate.doctor import Conditions, Diagnosis, Subject
 
 PLAIN_WIDTH = 160
 GATING_SITTINGS, N_USUAL = 10, WORKFLOWS[-1]

@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any, cast
 
-CONTAINER_LABEL = "harness.run"  # its value is the run's id
+CONTAINER_LABEL = "harness.run.run"  # its value is the run's id
 TIMEOUT_S = 10.0
 SCAN_KEYS = 1000
 LOCK_S = 5.0  # a backend of a process that was just killed may hold a lock until it notices

@@ -30,10 +30,10 @@ from harness.observation.observation import CrashFired, Observation
 from harness.orchestrator.call import Call
 from harness.orchestrator.durable import DurableOrchestrator
 from harness.orchestrator.options import read_options
-from harness.plan import Options, prepare
-from harness.run import execute
+from harness.run.plan import Options, prepare
+from harness.run.run import execute
+from harness.run.stage import Interrupt
 from harness.service.service import ServiceSettings, provide
-from harness.stage import Interrupt
 from harness.target.target import Services, StepTuple, WorkflowRequest
 
 AGENTS = ("triage", "data", "optimization")

@@ -30,7 +30,7 @@ from harness.child import Children
 from harness.llm.config import ProviderConfig
 from harness.llm.prices import load_prices
 from harness.observation.llm import LlmCall
-from harness.provider import Provider, provider
+from harness.run.provider import Provider, provider
 from harness.scenario.models import Llm, LlmFault, Quota
 
 CLIENT = Path(__file__).with_name("llm_client.py")

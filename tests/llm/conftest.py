@@ -15,7 +15,7 @@ import pytest
 from harness.child import Children
 from harness.llm.config import ProviderConfig
 from harness.observation.llm import LlmCall
-from harness.provider import Provider, provider
+from harness.run.provider import Provider, provider
 
 
 @dataclass

@@ -7,7 +7,7 @@ import io
 import msgspec
 import pytest
 
-from harness.doctor import Conditions, Diagnosis, Subject
+from harness.gate.doctor import Conditions, Diagnosis, Subject
 from harness.observation.manifest import Machine
 from harness.report.doctor import sentences, write_diagnosis
 from harness.statistics.noise import METRICS, PAIRS, SITTINGS, WORKFLOWS, Sight, Spread

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.plan import Options, prepare
+from harness.run.plan import Options, prepare
 from harness.scenario.loading import Known, load_scenario
 
 HEAD = """name = "x"

@@ -22,12 +22,12 @@ from harness.load.arrivals import Poisson, seed_of
 from harness.observation.journal import Damage, read_journal
 from harness.observation.llm import LlmCall
 from harness.observation.observation import CrashFired, Observation, Outcome, StepRecord
-from harness.plan import Options, prepare
 from harness.report.live import LiveProgress
-from harness.run import execute
+from harness.run.plan import Options, prepare
+from harness.run.run import execute
+from harness.run.stage import Interrupt
 from harness.scenario.scenario import Scenario
 from harness.scenario.shapes import SHAPES
-from harness.stage import Interrupt
 from harness.statistics.level import LevelSummary
 from harness.verdict.judge import JudgedRun, judge_run
 

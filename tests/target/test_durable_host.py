@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.child import Children
-from harness.hosting import start_host
+from harness.run.hosting import start_host
 from harness.target.target import HostConfig
 
 KEEPER = """

@@ -19,7 +19,7 @@ import pytest
 
 from harness.child import Child, Children
 from harness.errors import TargetUnavailable, UsageError
-from harness.hosting import start_host
+from harness.run.hosting import start_host
 from harness.target import PYTHON_TARGET
 from harness.target.target import HostConfig
 from harness.target.wire import Accepted, Ended, HostFrame

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.accepting import accept
 from harness.errors import UsageError
+from harness.gate.accepting import accept
 from harness.observation.build import Build
 from harness.observation.manifest import read_manifest
 from harness.verdict.baseline_file import begin_epoch, read_baseline, read_samples

@@ -1,0 +1,163 @@
+"""`harness duet A B SCENARIO`: two builds side by side, until the answer stands."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.command.arguments import ARM_WORKFLOWS, FOLDER, LOOKS, SCENARIOS, STORES, Unit, chosen_margin
+from harness.command.terminal import EXIT_INTERRUPTED, progress_console, shown, signals
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.gate.duet import DuetPlan
+    from harness.run.plan import Plan
+    from harness.scenario.scenario import Level
+
+WARMUP_S = 1.0
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.argument("scenario")
+@click.option("--level", "label", metavar="LABEL", help="Which level; needed when the scenario has several.")
+@click.option(
+    "--pairs",
+    type=click.Choice([str(look) for look in LOOKS]),
+    default="30",
+    show_default=True,
+    help="At most so many.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True)
+@click.option(
+    "--workflows",
+    type=click.IntRange(20, 100_000),
+    default=ARM_WORKFLOWS,
+    show_default=True,
+    help="Successes an arm a pair.",
+)
+@click.option("--warmup", type=Unit("duration"), default="1 s", show_default=True, metavar="TIME")
+@click.option("--margin", type=Unit("share"), metavar="SHARE", help='How much worse may pass.  [default: "10 %"]')
+@click.option("--strict", is_flag=True, help='The same as --margin "5 %".')
+@click.option("--state", type=STORES, help="Where workflows keep their state, instead of the scenario's own choice.")
+@click.option("--redis-url", metavar="URL", help="Use this Redis.  [env: HARNESS_REDIS_URL]")
+@click.option("--postgres-url", metavar="URL", help="Use this PostgreSQL.  [env: DATABASE_URL]")
+@click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+def duet(
+    a: str,
+    b: str,
+    scenario: str,
+    label: str | None,
+    pairs: str,
+    seed: int,
+    workflows: int,
+    warmup: float,
+    margin: float | None,
+    strict: bool,
+    state: str | None,
+    redis_url: str | None,
+    postgres_url: str | None,
+    reports: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run build A (the baseline) and build B in turn: is B worse?
+
+    A build is a git revision, a wheel, the folder of a checkout, python:module:attribute, or . for what is here.
+    """  # fmt: skip
+    from harness.run.plan import Options, prepare, scenario_files
+
+    options = Options(state=state, redis_url=redis_url, postgres_url=postgres_url, reports=reports)
+    files = scenario_files([scenario], SCENARIOS)
+    if len(files) > 1:
+        raise UsageError(f"{scenario}: is a folder; a duet is of one scenario")
+    plan = prepare(files[0], options, command="")
+    level = _level(plan, label)
+    console = progress_console(quiet=quiet)
+    tell = functools.partial(console.print, highlight=False, soft_wrap=True)
+    judged_by = chosen_margin(margin, strict=strict)
+    further = [*options.words(), *(["--strict"] if strict else []), *_given("--margin", margin, 100, " %")]
+    further += _given("--warmup", warmup if warmup != WARMUP_S else None, 1, " s")
+    make = functools.partial(_plan, plan, level, (a, b), scenario, tell, further=further)
+    planned = make(seed=seed, pairs=int(pairs), workflows=workflows, warmup_s=warmup)
+    folder = (reports / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-duet-{plan.scenario.name}-{secrets.token_hex(2)}").resolve()
+    raise click.exceptions.Exit(_run(planned, folder, judged_by, tell, as_json=as_json))
+
+
+def _given(option: str, value: float | None, times: float, unit: str) -> list[str]:
+    """The words of an option that was given."""
+    return [] if value is None else [option, f"{value * times:g}{unit}"]
+
+
+def _level(plan: Plan, label: str | None) -> Level:
+    if label is None and len(plan.levels) == 1:
+        return plan.levels[0]
+    known = {level.label: level for level in plan.levels}
+    if label is None or label not in known:
+        said = "say which" if label is None else f"{label} is none"
+        raise UsageError(f"--level: {plan.scenario.name} has the levels {', '.join(known)}: {said}")
+    return known[label]
+
+
+def _plan(
+    plan: Plan,
+    level: Level,
+    names: tuple[str, str],
+    scenario: str,
+    tell: Callable[[str], None],
+    *,
+    seed: int,
+    pairs: int,
+    workflows: int,
+    warmup_s: float,
+    further: Sequence[str],
+) -> DuetPlan:
+    """Both builds made ready, and how they are to be run."""
+    from harness.gate.arms import resolve_arms
+    from harness.gate.duet import DuetPlan, command_of
+
+    a, b = resolve_arms(names, target=plan.scenario.target, folder=plan.folder, tell=tell)
+    return DuetPlan(
+        plan=plan,
+        level=level,
+        a=a,
+        b=b,
+        command=command_of(*names, scenario, level.label, pairs, seed, workflows=workflows, further=further),
+        seed=seed,
+        pairs_max=pairs,
+        workflows=workflows,
+        warmup_s=warmup_s,
+    )
+
+
+def _run(planned: DuetPlan, folder: Path, margin: float, tell: Callable[[str], None], *, as_json: bool) -> int:
+    """Run, judge and report; the exit code."""
+    from harness.gate.duet import run_duet
+    from harness.report.duet import print_duet, write_duet
+    from harness.report.live import Silent
+    from harness.run.stage import Interrupt
+    from harness.verdict.duet import decide_duet, judge_duet, read_duet
+
+    interrupt = Interrupt()
+
+    def enough(_pairs: int) -> bool:
+        return decide_duet(read_duet(folder).pairs, margin=margin, last=False).outcome != "undecided"
+
+    with signals(interrupt, progress_console()):
+        run_duet(planned, folder, Silent(), interrupt, enough=enough, tell=tell)
+    judged = judge_duet(folder, margin=margin)
+    write_duet(judged, folder)
+    print_duet(judged, sys.stdout, as_json=as_json)
+    if not as_json:
+        click.echo(f"\nreports: {shown(folder)}")
+    return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.exit_code

@@ -1,0 +1,170 @@
+"""`harness run`: all scenarios are prepared before the first one starts; then executed, judged and reported."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.command.arguments import (
+    EXISTING_FOLDER,
+    FOLDER,
+    SCENARIOS,
+    STORES,
+    Factor,
+    GateWords,
+    LlmWords,
+    Unit,
+    gate_options,
+    llm_options,
+)
+from harness.command.terminal import EXIT_INTERRUPTED, forget_stdout, progress_console, shown, signals
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.gate.gating import GateOptions
+    from harness.run.plan import Options, Plan
+    from harness.verdict.judge import JudgedRun
+
+BASELINES_HELP = "Folder of the limits files.  [default: baselines/ beside the scenarios' folder, or here]"
+
+
+@click.command()
+@click.argument("scenario", nargs=-1, required=True)
+@click.option("--level", "levels", multiple=True, metavar="LABEL", help="Only this level; may be repeated.")
+@click.option("--state", type=STORES, help="Where workflows keep their state, instead of the scenario's own choice.")
+@click.option(
+    "--redis-url", metavar="URL", help="Use this Redis.  [env: HARNESS_REDIS_URL; else one is found or started]"
+)
+@click.option("--postgres-url", metavar="URL", help="Use this PostgreSQL.  [env: DATABASE_URL; else as above]")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the scenario's seed.")
+@click.option("--time-scale", type=Factor(), help="Instead of the scenario's time_scale.")
+@click.option("--warmup", type=Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "1 s".')
+@click.option("--measure", type=Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
+@click.option("--baselines", type=EXISTING_FOLDER, help=BASELINES_HELP)
+@click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
+@gate_options
+@llm_options
+@click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+def run(
+    scenario: tuple[str, ...],
+    levels: tuple[str, ...],
+    state: str | None,
+    redis_url: str | None,
+    postgres_url: str | None,
+    seed: int | None,
+    time_scale: float | None,
+    warmup: float | None,
+    measure: float | None,
+    baselines: Path | None,
+    reports: Path,
+    gate: GateWords,
+    llm: LlmWords,
+    allow_remote: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run scenarios (files, folders, or names in scenarios/) and judge them."""
+    from harness.run.plan import Options
+
+    options = Options(
+        levels=levels,
+        seed=seed,
+        time_scale=time_scale,
+        warmup_s=warmup,
+        measure_s=measure,
+        state=state,
+        redis_url=redis_url,
+        postgres_url=postgres_url,
+        llm=llm.choice(),
+        allow_remote=allow_remote,
+        baselines=baselines,
+        reports=reports,
+    )
+    comparing = gate.options()
+    plans = prepare_all(scenario, options, gate.words())
+    if as_json and len(plans) > 1:
+        raise UsageError("--json prints one document; run one scenario at a time with it")
+    codes = [run_one(plan, comparing, as_json=as_json, quiet=quiet)[0] for plan in plans]
+    raise click.exceptions.Exit(_worst(codes))
+
+
+def prepare_all(names: Sequence[str], options: Options, further: Sequence[str] = ()) -> list[Plan]:
+    """A plan for every scenario named. Raises UsageError with the mistakes of all of them."""
+    from harness.run.plan import prepare, scenario_files
+
+    plans: list[Plan] = []
+    mistakes: list[str] = []
+    for path in scenario_files(names, SCENARIOS):
+        try:
+            plans.append(
+                prepare(path, options, command=shlex.join(["harness", "run", shown(path), *options.words(), *further]))
+            )
+        except UsageError as error:
+            mistakes.extend(error.mistakes)
+    if mistakes:
+        raise UsageError(mistakes)
+    return plans
+
+
+def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: bool) -> tuple[int, Path]:
+    """Execute, judge and report one plan, compared with its baseline if that was asked for; exit code and folder."""
+    from harness.report.live import LiveProgress
+    from harness.run.run import execute
+    from harness.run.stage import Interrupt
+    from harness.verdict.judge import judge_run
+
+    errors = progress_console(quiet=quiet)
+    errors.print(f"{plan.scenario.name} · seed {plan.scenario.seed}", highlight=False)
+    interrupt = Interrupt()
+    with signals(interrupt, errors), LiveProgress(errors) as progress:
+        if comparing is None:
+            run_dir = execute(plan, progress, interrupt)
+        else:
+            from harness.gate.gating import Gating
+
+            tell = functools.partial(errors.print, highlight=False, soft_wrap=True)
+            run_dir = Gating(plan=plan, options=comparing, listener=progress, interrupt=interrupt, tell=tell).run()
+    judged = judge_run(run_dir)
+    _write_reports(judged, run_dir)
+    try:
+        print_report(judged, "json" if as_json else "console", sys.stdout)
+        if not as_json:
+            click.echo(f"\nreports: {shown(run_dir)}")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the verdict stands, whoever reads it
+        forget_stdout()
+    return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.verdict.exit_code, run_dir
+
+
+def _write_reports(judged: JudgedRun, run_dir: Path) -> None:
+    from harness.report.gate import write_pictures
+
+    write_pictures(judged)
+    for name, file in (("markdown", "report.md"), ("junit", "junit.xml"), ("json", "report.json")):
+        with (run_dir / file).open("w", encoding="utf-8") as out:
+            print_report(judged, name, out)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with open(summary, "a", encoding="utf-8") as out:
+            print_report(judged, "markdown", out)
+
+
+def print_report(judged: JudgedRun, name: str, out: Any) -> None:
+    """Write the report of that name to `out`."""
+    from harness.report import reporter
+
+    reporter(name).write(judged, out)
+
+
+def _worst(codes: Sequence[int]) -> int:
+    """4 > 1 > 3 > 0; an interruption is above all."""
+    return max(codes, key=(0, 3, 1, 2, 4, EXIT_INTERRUPTED).index)

@@ -1,0 +1,1 @@
+"""What compares builds: gated runs, duets, the builds themselves, and what becomes a baseline."""
