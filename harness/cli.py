@@ -10,8 +10,8 @@ from typing import NoReturn
 import click
 
 from harness.command.commands import commands
-from harness.command.terminal import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, forget_stdout
 from harness.errors import HarnessError, RunInvalid, TargetUnavailable, UsageError
+from harness.terminal import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, forget_stdout
 
 
 def main() -> NoReturn:

@@ -14,12 +14,15 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "harness"
 GROUPS = ("data", "system", "drive", "judge", "edge")
 GROUP_OF = {
-    "cli": "edge", "__main__": "edge", "command": "edge", "gate": "edge", "run": "edge", "report": "edge",
+    "__main__": "edge", "cli": "edge", "command": "edge", "report": "edge", "gate": "edge", "run": "edge",
+    "terminal": "edge",
     "verdict": "judge", "statistics": "judge",
     "load": "drive", "fault": "drive",
     "orchestrator": "system", "target": "system", "store": "system", "service": "system", "llm": "system",
     "observation": "data", "scenario": "data", "child": "data", "guardian": "data", "errors": "data",
 }  # fmt: skip
+EDGE = ("__main__", "cli", "command", "report", "gate", "terminal", "run")
+"""Rooms of the edge; each may import those that come after it."""
 FUNCTION_LINES_MAX = 50
 MODULE_LINES_MAX = 300
 LONG_FUNCTIONS: dict[str, int] = {}  # may only shrink
@@ -72,6 +75,15 @@ def test_no_import_cycle() -> None:
     while leaves := {name for name, needs in graph.items() if not needs & graph.keys()}:
         graph = {name: needs for name, needs in graph.items() if name not in leaves}
     assert graph == {}, "these modules import one another in a ring"
+
+
+def test_the_rooms_of_the_edge_are_in_order() -> None:
+    """A command shows reports and starts what compares; that runs runs; a run knows none of them."""
+    for name in MODULES:
+        for needed in imports(name):
+            rooms = [part.split(".")[1] for part in (name, needed) if part.count(".")]
+            if len(rooms) == 2 and set(rooms) <= set(EDGE):
+                assert EDGE.index(rooms[0]) <= EDGE.index(rooms[1]), f"{name} imports {needed}"
 
 
 def test_only_the_load_process_knows_locust() -> None:

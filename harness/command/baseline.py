@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.command.arguments import EXISTING_FOLDER, FOLDER, Unit
-from harness.command.terminal import shown
 from harness.errors import UsageError
+from harness.terminal import shown
 
 if TYPE_CHECKING:
     from harness.verdict.baseline import Baseline

@@ -22,8 +22,8 @@ from harness.command.history import history as history_command
 from harness.command.llm import llm as llm_command
 from harness.command.run import BASELINES_HELP, prepare_all, print_report
 from harness.command.run import run as run_command
-from harness.command.terminal import progress_console, shown, signals
 from harness.errors import UsageError
+from harness.terminal import progress_console, shown, signals
 
 if TYPE_CHECKING:
     pass
@@ -105,9 +105,9 @@ def schema() -> None:
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 def serve(scenario: str, levels: tuple[str, ...], reports: Path, allow_remote: bool) -> None:
     """Start a scenario's target and print the line that a hand-started locust reads; Ctrl-C ends it."""
+    from harness.run.listening import Interrupt
     from harness.run.plan import Options
     from harness.run.run import serving
-    from harness.run.stage import Interrupt
 
     [plan] = prepare_all([scenario], Options(levels=levels, reports=reports, allow_remote=allow_remote))
     interrupt = Interrupt()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.command.arguments import SCENARIOS
-from harness.command.terminal import EXIT_INTERRUPTED, progress_console, signals
 from harness.errors import UsageError
+from harness.terminal import EXIT_INTERRUPTED, progress_console, signals
 
 if TYPE_CHECKING:
     from harness.run.plan import Plan
@@ -41,7 +41,7 @@ def doctor(
 
     from harness.gate.doctor import Doctor
     from harness.report.doctor import write_diagnosis
-    from harness.run.stage import Interrupt
+    from harness.run.listening import Interrupt
 
     plan = planned(scenario, level, seconds, allow_remote=allow_remote)
     errors, interrupt = progress_console(quiet=quiet), Interrupt()

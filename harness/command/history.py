@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.command.arguments import EXISTING_FOLDER
-from harness.command.terminal import shown
 from harness.errors import UsageError, unknown_name
+from harness.terminal import shown
 
 if TYPE_CHECKING:
     from harness.verdict.trend import Trend

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.command.arguments import Factor, LlmWords, llm_options
-from harness.command.terminal import progress_console, signals
+from harness.terminal import progress_console, signals
 
 if TYPE_CHECKING:
     from harness.llm.config import ProviderConfig
@@ -44,8 +44,8 @@ def llm(
 
     from harness.child import Children
     from harness.errors import HarnessError, UsageError
+    from harness.run.listening import Interrupt
     from harness.run.provider import KEYS, provider, settings_lines
-    from harness.run.stage import Interrupt
 
     if log is not None and not log.absolute().parent.is_dir():
         raise UsageError(f"--log {log}: there is no folder {str(log.parent)!r}")

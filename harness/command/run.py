@@ -24,8 +24,8 @@ from harness.command.arguments import (
     gate_options,
     llm_options,
 )
-from harness.command.terminal import EXIT_INTERRUPTED, forget_stdout, progress_console, shown, signals
 from harness.errors import UsageError
+from harness.terminal import EXIT_INTERRUPTED, forget_stdout, progress_console, shown, signals
 
 if TYPE_CHECKING:
     from harness.gate.gating import GateOptions
@@ -118,8 +118,8 @@ def prepare_all(names: Sequence[str], options: Options, further: Sequence[str] =
 def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: bool) -> tuple[int, Path]:
     """Execute, judge and report one plan, compared with its baseline if that was asked for; exit code and folder."""
     from harness.report.live import LiveProgress
+    from harness.run.listening import Interrupt
     from harness.run.run import execute
-    from harness.run.stage import Interrupt
     from harness.verdict.judge import judge_run
 
     errors = progress_console(quiet=quiet)

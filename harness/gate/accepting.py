@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.command.terminal import shown
 from harness.errors import UsageError, unknown_name
 from harness.observation.build import lock_digest, lock_text
 from harness.statistics.block_samples import block_samples
+from harness.terminal import shown
 from harness.verdict.acceptance import entry_of, reasons_against
 from harness.verdict.baseline import SITTINGS_GATING, Baseline
 from harness.verdict.baseline_file import append, baseline_path, keep_lock, read_baseline

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -15,22 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
-from harness.gate.builds import copy, export, lock_of, made, python_of
+from harness.gate.builds import copy, export, fetched, lock_of, made, python_of
 from harness.observation.build import Build, repository, sources, this_build
+from harness.run.arm import Arm
 
+REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 HOST = "harness/target/host.py"
 """What every build of the embedded target holds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
-    """A build that can be run: where its target's Python is imported from, and by which interpreter."""
-
-    named: str
-    build: Build
-    folder: Path  # the scenario's, as this build has it
-    python: str | None = None  # None: the interpreter that runs the harness, which then is the build, too
-    target: str | None = None  # instead of the scenario's own
 
 
 Make = Callable[[], Arm]
@@ -41,7 +33,8 @@ def resolve_arms(
 ) -> list[Arm]:
     """The builds that `names` stand for, made ready to run; `tell` hears what is being made.
 
-    A name is a git revision, a wheel, the folder of a checkout, `python:module:attribute`, or `.` for what is here.
+    A name is a git revision, a wheel, `name==version` on the package index, the folder of a checkout,
+    `python:module:attribute`, or `.` for what is here.
     `target` and `folder` are the scenario's; `locks` the lock texts of the builds, where known. Raises UsageError with
     every name that stands for nothing, before anything is made, and when a build cannot be made.
     """
@@ -84,6 +77,8 @@ class _Naming:
             return lambda: Arm(named=named, build=this_build(self.target, self.folder), folder=self.folder)
         if path.suffix == ".whl":
             return self._wheel(path)
+        if REQUIREMENT.fullmatch(named):
+            return self._wheel(fetched(named, self.tell))
         return self._checkout(path.resolve()) if path.is_dir() else self._revision()
 
     def _wheel(self, path: Path) -> Make:

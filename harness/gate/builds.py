@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import distributions
@@ -32,6 +33,7 @@ DONE = "done"
 """The file that a build which was made in full holds; one without it was cut short and is made again."""
 
 INSTALLERS = ("pip", "setuptools", "wheel")
+UNUSED_DAYS = 60
 OURS = Path(__file__).resolve().parents[2]
 Fetch = Callable[[Path], None]
 """Puts a build's sources into a new folder."""
@@ -46,8 +48,10 @@ def made(digest: str, source: Path | Fetch, lock: str | None, tell: Callable[[st
     words = f"{digest} {sys.version} {sys.prefix} {OURS} {lock_of(lock)} {lock_digest(lock_text())}"
     key = hashlib.sha256(words.encode()).hexdigest()[:20]
     place = cache() / "builds" / key
+    _forget_unused(place.parent)
     with _locked(place):
         if (place / DONE).exists():
+            (place / DONE).touch()  # used
             return place
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
@@ -58,6 +62,34 @@ def made(digest: str, source: Path | Fetch, lock: str | None, tell: Callable[[st
         _install(place / "venv", project, lock)
         (place / DONE).touch()
     return place
+
+
+def fetched(requirement: str, tell: Callable[[str], None]) -> Path:
+    """The wheel of `name==version`, from the package index that pip knows. Raises UsageError with pip's last words."""
+    place = cache() / "wheels" / requirement
+    with _locked(place):
+        if not (place / DONE).exists():
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            tell(f"fetching {requirement}")
+            pip = _with_installer(place / "venv")
+            _run(
+                [*pip, "wheel", "--no-deps", "--wheel-dir", str(place), requirement],
+                f"fetching {requirement}",
+                place / LOG,
+            )
+            shutil.rmtree(place / "venv")
+            (place / DONE).touch()
+    [wheel] = place.glob("*.whl")
+    return wheel
+
+
+def _forget_unused(builds: Path) -> None:
+    """Remove what no duet has used for so long."""
+    for done in builds.glob(f"*/{DONE}"):
+        with _locked(done.parent):
+            if done.exists() and time.time() - done.stat().st_mtime > UNUSED_DAYS * 86400:
+                shutil.rmtree(done.parent)
 
 
 def python_of(place: Path) -> str:
@@ -97,24 +129,24 @@ def _install(venv: Path, project: Path, lock: str | None) -> None:
     pip = _with_installer(venv)
     if is_project:
         # Before ours are in sight: an installer that sees the same version installed here would leave it at that.
-        _run([*pip, "--no-deps", str(project)], f"installing {project.name}", venv.parent / LOG)
+        _run([*pip, "install", "--no-deps", str(project)], f"installing {project.name}", venv.parent / LOG)
     own = [f"{each.name}=={each.version}" for each in distributions(path=[str(_packages(venv))])]
     if differing:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write("\n".join(differing))
             file.flush()
             _run(
-                [*pip, "--no-deps", "-r", file.name],
+                [*pip, "install", "--no-deps", "-r", file.name],
                 "installing the versions that the baseline was run with",
                 venv.parent / LOG,
             )
     _behind(venv, project)
     if project_names := [each for each in own if each.partition("==")[0].lower() not in INSTALLERS]:
-        _run([*pip, *project_names], "installing what the build needs and is not here", venv.parent / LOG)
+        _run([*pip, "install", *project_names], "installing what the build needs and is not here", venv.parent / LOG)
 
 
 def _with_installer(venv: Path) -> list[str]:
-    """Make the environment; the words that install into it. By pip, which sees what is installed here; uv does not."""
+    """Make the environment; how a command of its pip begins. By pip, which sees what is installed here; uv does not."""
     uv = shutil.which("uv")
     if find_spec("ensurepip") is not None:
         making = [sys.executable, "-m", "venv", str(venv)]
@@ -123,7 +155,7 @@ def _with_installer(venv: Path) -> list[str]:
     else:
         raise UsageError("a build needs an environment of its own: install Python's venv module, or uv")
     _run(making, "making an environment", venv.parent / LOG)
-    return [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return [str(venv / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
 
 def _packages(venv: Path) -> Path:

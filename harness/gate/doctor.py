@@ -18,7 +18,7 @@ from harness.observation.journal import Damage
 from harness.observation.machine import control_group, this_machine
 from harness.observation.manifest import Machine, read_manifest
 from harness.observation.observation import ResourceSample
-from harness.report.live import Silent
+from harness.run.listening import Silent
 from harness.run.run import execute
 from harness.statistics.disturbance import disturbed_shares
 from harness.statistics.level import LevelSummary
@@ -29,8 +29,8 @@ from harness.statistics.summary import summarise
 from harness.statistics.tally import MEASURE, OK, WORKFLOW_ROW, Tally, flagged, outcome
 
 if TYPE_CHECKING:
+    from harness.run.listening import Interrupt
     from harness.run.plan import Plan
-    from harness.run.stage import Interrupt
 
 GOVERNORS = Path("/sys/devices/system/cpu")
 CORES_FEW = 4

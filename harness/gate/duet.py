@@ -19,7 +19,6 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import HarnessError, TargetUnavailable
-from harness.gate.arms import Arm
 from harness.gate.reference import only
 from harness.observation.duet import (
     ARM_WORKFLOWS,
@@ -34,9 +33,10 @@ from harness.observation.duet import (
 )
 from harness.observation.json_file import replace_json
 from harness.observation.manifest import read_manifest
+from harness.run.arm import Arm
+from harness.run.listening import Interrupt, Listener
 from harness.run.plan import Plan
 from harness.run.run import execute
-from harness.run.stage import Interrupt, Listener
 from harness.scenario.scenario import Level
 
 WARMUP_S = 1.0
@@ -56,6 +56,7 @@ class DuetPlan:
     seed: int = 1
     pairs_max: int = LOOKS[-1]
     workflows: int = ARM_WORKFLOWS  # successes an arm a pair
+    measure_s: float | None = None  # how long an arm's measure lasts, instead
     warmup_s: float = WARMUP_S
 
 
@@ -100,7 +101,8 @@ def _open(duet: DuetPlan, folder: Path) -> Duet:
         level=duet.level.label,
         seed=duet.seed,
         pairs_max=duet.pairs_max,
-        workflows=duet.workflows,
+        workflows=duet.workflows if duet.measure_s is None else 0,
+        measure_s=duet.measure_s,
         a=_used(duet.a),
         b=_used(duet.b),
         command=duet.command,
@@ -128,10 +130,12 @@ def _drawn(seed: int, pair: int, purpose: str) -> int:
 
 
 def _run_arm(duet: DuetPlan, pair: int, side: Side, folder: Path, listener: Listener, interrupt: Interrupt) -> Path:
-    """One arm of one pair: one level, until enough workflows were ok."""
+    """One arm of one pair: one level, until enough workflows were ok, or for as long as was said."""
     arm = duet.a if side == "a" else duet.b
     scenario = duet.plan.scenario
     load = replace(only(scenario.load, duet.level), warmup=duet.warmup_s, until_ok=duet.workflows)
+    if duet.measure_s is not None:
+        load = replace(load, measure=duet.measure_s, until_ok=None)
     scenario = replace(scenario, load=load, seed=_drawn(duet.seed, pair, "load"), target=arm.target or scenario.target)
     plan = replace(duet.plan, scenario=scenario, levels=(duet.level,), reports=folder / PAIRS_FOLDER, arm=arm)
     return execute(replace(plan, limits_path=None), listener, interrupt)

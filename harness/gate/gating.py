@@ -9,18 +9,19 @@ from pathlib import Path
 
 import msgspec
 
-from harness.command.terminal import shown
 from harness.errors import TargetUnavailable, UsageError
+from harness.gate.accepted import lost
 from harness.gate.arms import resolve_arms
 from harness.gate.duet import DuetPlan, command_of, run_duet
 from harness.gate.reference import likeness, reference_plan
 from harness.observation.duet import ARM_SHARE, ARM_WORKFLOWS
 from harness.observation.json_file import replace_json
+from harness.run.listening import Interrupt, Listener
 from harness.run.plan import Plan
 from harness.run.run import execute
-from harness.run.stage import Interrupt, Listener
 from harness.scenario.scenario import Level
 from harness.statistics.reading import Reading, reading_of
+from harness.terminal import shown
 from harness.verdict.baseline import Entry
 from harness.verdict.baseline_file import read_baseline, read_lock
 from harness.verdict.duet import read_duet
@@ -109,8 +110,9 @@ class Gating:
         folder, level = duet_folder(run_dir, label), next(each for each in self.plan.levels if each.label == label)
 
         def enough(pairs: int) -> bool:
-            decision = confirm(read_duet(folder).pairs, seen.to_confirm, margin=self.options.margin, last=False)
-            return decision.outcome != "undecided"
+            margin, most = self.options.margin, self.options.pairs
+            found = confirm(read_duet(folder).pairs, seen.to_confirm, margin=margin, pairs_max=most, last=False)
+            return found.outcome != "undecided"
 
         try:
             run_duet(
@@ -125,8 +127,8 @@ class Gating:
             return "a duet would tell, and was not to be run (--no-duet)"
         if self.plan.scenario.target == "http":
             return "a black box cannot be started as it was then: run again in other sittings"
-        if newest.build.kind != "git" or newest.build.dirty:
-            return "the baseline's build cannot be had again: it was no commit, so only further sittings can tell"
+        if (why := lost(newest.build)) is not None:
+            return f"the baseline's build cannot be had again: {why}, so only further sittings can tell"
         return None
 
     def _duet(self, newest: Entry, level: Level, seen: Seen) -> DuetPlan:

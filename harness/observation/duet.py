@@ -40,11 +40,12 @@ class Duet(msgspec.Struct, frozen=True, kw_only=True):
     level: str
     seed: int  # of the order of arms, and of what they drive
     pairs_max: int
-    workflows: int  # successes an arm a pair
+    workflows: int  # successes an arm a pair; 0 where arms last `measure_s`
     a: ArmUsed
     b: ArmUsed
     command: str
     started_at: str
+    measure_s: float | None = None
     finished: bool = False  # as many pairs were run as were wanted; else it was cut short
 
 

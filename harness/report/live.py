@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import time
 from types import TracebackType
-from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -19,47 +15,6 @@ from harness.observation.observation import ResourceSample
 from harness.scenario.units import render
 
 PLAIN_EVERY_S = 10.0
-
-
-class Forgiving(io.TextIOBase):
-    """A text stream that falls silent when it cannot be written: the reader of progress may leave, the run goes on."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write, or do nothing."""
-        try:
-            if self._stream is not None:
-                self._stream.write(text)
-        except OSError:
-            self._forget()
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, or do nothing."""
-        try:
-            if self._stream is not None:
-                self._stream.flush()
-        except OSError:
-            self._forget()
-
-    def _forget(self) -> None:
-        """What is still buffered goes nowhere: at the interpreter's end it would fail once more, as its exit code."""
-        assert self._stream is not None
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-        self._stream = None
-
-    def isatty(self) -> bool:
-        """Whether a terminal reads it."""
-        return self._stream is not None and self._stream.isatty()
-
-    def fileno(self) -> int:
-        """The stream's own, where it has one."""
-        if self._stream is None:
-            raise OSError("nobody reads this stream")
-        return self._stream.fileno()
 
 
 class LiveProgress:
@@ -135,13 +90,3 @@ class LiveProgress:
         elif time.monotonic() - self._last_plain >= PLAIN_EVERY_S:
             self._last_plain = time.monotonic()
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-class Silent:
-    """Says nothing: for runs that are a small part of something larger."""
-
-    def level_started(self, level: str, index: int, count: int) -> None: ...
-
-    def report(self, level: str, report: LoadReport, sample: ResourceSample | None) -> None: ...
-
-    def level_ended(self, end: LevelEnd) -> None: ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.gate.arms import Arm
+from harness.run.arm import Arm
 from harness.run.provider import LlmChoice
 from harness.scenario.scenario import Level, Scenario, State
 from harness.target import TARGETS

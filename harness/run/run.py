@@ -25,10 +25,11 @@ from harness.errors import HarnessError, ServiceUnavailable, TargetUnavailable, 
 from harness.observation.build import this_build
 from harness.observation.machine import this_machine
 from harness.observation.manifest import LevelEnd, Manifest, sizes_of
+from harness.run.listening import Interrupt, Listener
 from harness.run.plan import Plan
 from harness.run.provider import KEYS
 from harness.run.provisions import Provisions, provisioned
-from harness.run.stage import Interrupt, Listener, Stage
+from harness.run.stage import Stage
 from harness.scenario.llm_checks import needs_llm
 from harness.scenario.scenario import Level
 

@@ -7,9 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -20,10 +19,10 @@ from harness.observation import llm
 from harness.observation.health import HealthSampler, HealthUnwritten
 from harness.observation.ids import file_stem
 from harness.observation.manifest import LevelEnd, LevelStatus, Manifest
-from harness.observation.observation import ResourceSample
 from harness.observation.resources import ResourceSampler, find_process
 from harness.orchestrator.crash import CrashOrder
 from harness.run.hosting import Hosting, crash_orders
+from harness.run.listening import Interrupt, Listener
 from harness.run.outages import Outages
 from harness.run.provider import LlmChoice, Provider, provider, provider_config
 from harness.run.provisions import Provisions
@@ -33,26 +32,6 @@ from harness.target import PYTHON_TARGET, TARGETS
 from harness.target.target import HostConfig, Services
 
 LOAD_OVERTIME_S = 30.0  # past its last possible moment; then the load process is stuck
-
-
-class Listener(Protocol):
-    """Told what happens while a run goes on."""
-
-    def level_started(self, level: str, index: int, count: int) -> None:
-        """The target of this level is up; load begins."""
-
-    def report(self, level: str, report: LoadReport, sample: ResourceSample | None) -> None:
-        """The load process said something; `sample` is the newest resource sample."""
-
-    def level_ended(self, end: LevelEnd) -> None:
-        """The level is over and all of its files are written."""
-
-
-@dataclass(slots=True)
-class Interrupt:
-    """Set when the person wants out: the level ends early and no further one starts."""
-
-    asked: threading.Event = field(default_factory=threading.Event)
 
 
 def watched_pid(scenario: Scenario) -> int | None:

@@ -19,7 +19,7 @@ from harness.statistics.change import relative
 from harness.statistics.comparison import CORRELATION_MIN, Observed, exclusion, pooled_spread
 from harness.statistics.latency import BLOCKS
 from harness.statistics.metrics import PERCENTILES
-from harness.statistics.paired import duet_change, look_alpha
+from harness.statistics.paired import duet_change, look_at
 from harness.statistics.quantile import quantile
 from harness.statistics.reading import BlockReading, Reading
 
@@ -188,7 +188,7 @@ def _mde_by_history(metric: str, sd: float, sittings: int) -> float | None:
 def _mde_by_duet(metric: str, sd: float, pairs: int) -> float | None:
     """The same of the duet."""
     measured = [(_reading(0.0), _reading(each)) for each in _with_sd(sd, pairs)]
-    change = duet_change(metric, measured, look_alpha(len(METRICS), pairs))
+    change = duet_change(metric, measured, look_at(len(METRICS), pairs, PAIRS[-1]))
     return None if change is None else relative(change.mde)
 
 

@@ -87,7 +87,7 @@ def judge_duet(folder: Path, *, margin: float = MARGIN) -> JudgedDuet:
     """Judge a duet that was run for its own sake, on everything that both arms have. Raises RunInvalid."""
     read = read_duet(folder)
     duet, pairs = read.duet, read.pairs
-    decision = decide_duet(pairs, margin=margin, last=True)
+    decision = decide_duet(read, margin=margin, last=True)
     gate = LevelGate(
         level=duet.level,
         sentence="",
@@ -111,12 +111,13 @@ def judge_duet(folder: Path, *, margin: float = MARGIN) -> JudgedDuet:
     )
 
 
-def decide_duet(pairs: Pairs, *, margin: float, last: bool) -> Decision:
+def decide_duet(read: DuetRead, *, margin: float, last: bool) -> Decision:
     """One look at all metrics that these pairs are long enough for."""
+    pairs = read.pairs
     if len(pairs) < PAIRS_MIN:
         reason = f"{len(pairs)} whole pairs say nothing; {PAIRS_MIN} are the least"
         return Decision(outcome="inconclusive" if last else "undecided", step="duet", reasons=(reason,))
-    return confirm(pairs, compared_in(pairs), margin=margin, last=last)
+    return confirm(pairs, compared_in(pairs), margin=margin, pairs_max=read.duet.pairs_max, last=last)
 
 
 def compared_in(pairs: Pairs) -> tuple[str, ...]:

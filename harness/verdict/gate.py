@@ -13,10 +13,11 @@ from typing import Literal
 import msgspec
 
 from harness.observation.build import Build
+from harness.observation.duet import LOOKS
 from harness.statistics.attribution import Attribution, attribution
 from harness.statistics.change import Change, relative
 from harness.statistics.comparison import History, Observed, Pooled, exclusion
-from harness.statistics.paired import GROWTH_MEASURE_MIN_S, Pairs, duet_change, look_alpha, pair_change, pairs_to_settle
+from harness.statistics.paired import GROWTH_MEASURE_MIN_S, Pairs, duet_change, look_at, pair_change, pairs_to_settle
 from harness.statistics.reading import COMPARED, N_GATE, Reading
 from harness.statistics.shift import Shift, shift_function
 
@@ -130,10 +131,15 @@ def decide(
     )
 
 
-def confirm(pairs: Pairs, metrics: Sequence[str], *, margin: float = MARGIN, last: bool = True) -> Decision:
-    """Step 5, one look at a duet: `metrics` are those that are to be decided, `last`: there will be no further pair."""
-    alpha = look_alpha(len(metrics), len(pairs))
-    found = {metric: duet_change(metric, pairs, alpha) for metric in dict.fromkeys([*metrics, *COMPARED, "success"])}
+def confirm(
+    pairs: Pairs, metrics: Sequence[str], *, margin: float = MARGIN, pairs_max: int = LOOKS[-1], last: bool = True
+) -> Decision:
+    """Step 5, one look at a duet of at most `pairs_max`: `metrics` are those that are to be decided.
+
+    `last`: there will be no further pair.
+    """
+    look = look_at(len(metrics), len(pairs), pairs_max)
+    found = {metric: duet_change(metric, pairs, look) for metric in dict.fromkeys([*metrics, *COMPARED, "success"])}
     changes = tuple(change for change in found.values() if change is not None)
     asked = [change for change in changes if change.metric in metrics]
     worse = tuple(change.metric for change in asked if _is_worse(change))
@@ -196,9 +202,9 @@ def settled_without_duet(decision: Decision, why_not: str) -> Decision:
     return msgspec.structs.replace(decision, outcome=outcome, reasons=(*decision.reasons, why_not))
 
 
-def too_blind(candidate: Observed, history: History, margin: float, pooled: Mapping[str, Pooled] | None) -> str | None:
-    """Why the history cannot see what it is asked to see, if it cannot."""
-    change = exclusion("p95", candidate, history, (pooled or {}).get("p95"))
+def too_blind(candidate: Observed, history: History, margin: float) -> str | None:
+    """Why the history cannot see what it is asked to see, if it cannot; by itself, without its siblings."""
+    change = exclusion("p95", candidate, history)
     if change is None or relative(change.mde) <= SEES_AT_MOST * margin:
         return None
     return (
@@ -240,5 +246,5 @@ def _unsettled(change: Change, margin: float) -> str:
 
 def _lacking(metric: str) -> str:
     if metric == "rss_slope":
-        return "growth of memory is compared in arms of at least ten minutes of measure, which these were not"
+        return 'growth of memory is compared in arms of ten minutes or more: `harness duet`, with --measure "10 min"'
     return f"{metric} was not measured in these pairs"

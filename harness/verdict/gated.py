@@ -202,7 +202,7 @@ def _why_not(
         drift = None if candidate.reference is None else reference_drifted(candidate.reference, stored, metric)
         if drift is not None:
             yield f"the machine is not as it was: the frozen reference {what} {drift:+.0%}; only a duet can tell here"
-    if (blind := too_blind(candidate, history, facts.margin, None)) is not None:
+    if (blind := too_blind(candidate, history, facts.margin)) is not None:
         yield blind
 
 
@@ -218,7 +218,7 @@ def _gate(level: str, seen: Seen, run_dir: Path, manifest: Manifest, facts: Gate
         duet = read_duet(folder)
         if len(duet.pairs) >= PAIRS_MIN:
             decision, pairs, command = (
-                confirm(duet.pairs, seen.to_confirm, margin=facts.margin),
+                confirm(duet.pairs, seen.to_confirm, margin=facts.margin, pairs_max=duet.duet.pairs_max),
                 len(duet.pairs),
                 duet.duet.command,
             )

@@ -30,9 +30,9 @@ from harness.observation.observation import CrashFired, Observation
 from harness.orchestrator.call import Call
 from harness.orchestrator.durable import DurableOrchestrator
 from harness.orchestrator.options import read_options
+from harness.run.listening import Interrupt
 from harness.run.plan import Options, prepare
 from harness.run.run import execute
-from harness.run.stage import Interrupt
 from harness.service.service import ServiceSettings, provide
 from harness.target.target import Services, StepTuple, WorkflowRequest
 

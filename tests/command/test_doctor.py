@@ -14,8 +14,8 @@ from harness.command.doctor import planned
 from harness.errors import TargetUnavailable, UsageError
 from harness.gate.doctor import Diagnosis, Doctor, machine_notes, throttled_seconds
 from harness.observation.manifest import Machine
+from harness.run.listening import Interrupt
 from harness.run.plan import Options, Plan, prepare
-from harness.run.stage import Interrupt
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SCENARIO = """

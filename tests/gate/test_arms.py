@@ -12,14 +12,14 @@ import pytest
 
 from harness.child import Children
 from harness.errors import UsageError
-from harness.gate.arms import Arm, resolve_arms
+from harness.gate.arms import resolve_arms
 from harness.gate.builds import DONE
 from harness.observation.build import sources
 from harness.observation.manifest import read_manifest
-from harness.report.live import Silent
+from harness.run.arm import Arm
+from harness.run.listening import Interrupt, Silent
 from harness.run.plan import Options, prepare
 from harness.run.run import execute
-from harness.run.stage import Interrupt
 
 TARGET = "python:agent:run"
 AGENT = 'VERSION = "old"\nasync def run(request, watch): return VERSION\n'

@@ -15,9 +15,8 @@ from harness.gate.arms import resolve_arms
 from harness.gate.duet import FAILED_MAX, DuetPlan, run_duet
 from harness.observation.duet import ARMS_FILE, PAIRS_FOLDER, ArmRun
 from harness.observation.manifest import LevelEnd, read_manifest
-from harness.report.live import Silent
+from harness.run.listening import Interrupt, Silent
 from harness.run.plan import Options, prepare
-from harness.run.stage import Interrupt
 from harness.verdict.duet import read_duet
 from tests.gate.test_arms import git
 

@@ -9,9 +9,8 @@ import pytest
 
 from harness.gate.accepting import accept
 from harness.gate.gating import GateOptions, Gating
-from harness.report.live import Silent
+from harness.run.listening import Interrupt, Silent
 from harness.run.plan import Options, prepare
-from harness.run.stage import Interrupt
 from harness.verdict.baseline_file import read_baseline
 from harness.verdict.judge import JudgedRun, judge_run
 

@@ -10,9 +10,9 @@ import pytest
 
 from harness.gate.reference import SCENARIO, Likeness, likeness, reference_plan
 from harness.observation.manifest import LevelEnd, read_manifest
+from harness.run.listening import Interrupt
 from harness.run.plan import Options, Plan, prepare
 from harness.run.run import execute
-from harness.run.stage import Interrupt
 from harness.scenario.scenario import Load
 from harness.statistics.reading import BlockReading, Reading, reading_of
 from harness.statistics.summary import summarise

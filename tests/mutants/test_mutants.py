@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.observation.observation import ResourceSample
+from harness.run.listening import Interrupt
 from harness.run.plan import Options, Plan, prepare
 from harness.run.run import execute
-from harness.run.stage import Interrupt
 from harness.scenario.scenario import Crash
 from harness.target import TARGETS
 from harness.verdict.judge import JudgedRun, judge_run

@@ -23,9 +23,9 @@ from harness.observation.journal import Damage, read_journal
 from harness.observation.llm import LlmCall
 from harness.observation.observation import CrashFired, Observation, Outcome, StepRecord
 from harness.report.live import LiveProgress
+from harness.run.listening import Interrupt
 from harness.run.plan import Options, prepare
 from harness.run.run import execute
-from harness.run.stage import Interrupt
 from harness.scenario.scenario import Scenario
 from harness.scenario.shapes import SHAPES
 from harness.statistics.level import LevelSummary

@@ -273,7 +273,7 @@ def by_history(candidate: Observed, history: History, margin: float, pooled: dic
     stored = [run.reference for sitting in history for run in sitting if run.reference is not None]
     drifts = {metric: reference_drifted(candidate.reference, stored, metric) for metric in ("p50", "cpu_per_workflow")}
     why_not = [f"the reference's {metric} drifted" for metric, drift in drifts.items() if drift is not None]
-    if (blind := too_blind(candidate, history, margin, None)) is not None:
+    if (blind := too_blind(candidate, history, margin)) is not None:
         why_not.append(blind)
     return standing_decision(candidate, history, why_not, margin=margin, pooled=pooled)
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from harness.observation.duet import LOOKS
 from harness.statistics.change import Change
-from harness.statistics.paired import Pairs, duet_change, look_alpha, pair_change, pairs_to_settle
+from harness.statistics.paired import Look, Pairs, duet_change, look_at, pair_change, pairs_to_settle
 from harness.statistics.reading import Reading
 from harness.statistics.students_t import t_quantile
 from tests.statistics.flat import flat
 
 ALPHA = 0.01
+LOOK = Look(ALPHA, 0.05 / 3)
 T4 = (0.941, 2.132, 3.747)  # Student's t with 4 degrees of freedom by the printed table: at .8, .95, .99
 
 
@@ -30,7 +31,7 @@ def pairs_of(changes: list[float], machine: list[float] | None = None) -> Pairs:
 
 
 def found(metric: str, pairs: Pairs, alpha: float = ALPHA) -> Change:
-    change = duet_change(metric, pairs, alpha)
+    change = duet_change(metric, pairs, Look(alpha, 0.05 / 3))
     assert change is not None
     return change
 
@@ -87,23 +88,23 @@ def test_growth_of_memory_is_compared_in_arms_of_ten_minutes() -> None:
     assert found("rss_slope", long).change == pytest.approx(6e6)
     assert not found("rss_slope", long).is_log
     short = [(flat(rss_slope=0.0), flat(rss_slope=6e6, measure_s=599.0))] * 5
-    assert duet_change("rss_slope", short, ALPHA) is None
+    assert duet_change("rss_slope", short, LOOK) is None
 
 
 def test_pairs_without_the_metric_are_left_out() -> None:
     """An arm that measured nothing, or nothing that has a logarithm, takes its pair out of the comparison."""
     whole = pairs_of([0.1, 0.2, 0.3])
     for broken in (flat(0.0, 0.0), flat(math.nan, math.nan), flat(-1.0, -1.0), flat(math.inf, math.inf)):
-        assert duet_change("p50", [*whole, (broken, flat())], ALPHA) == duet_change("p50", whole, ALPHA)
-        assert duet_change("p50", [*whole, (flat(), broken)], ALPHA) == duet_change("p50", whole, ALPHA)
-    assert duet_change("throughput", whole, ALPHA) is None
+        assert duet_change("p50", [*whole, (broken, flat())], LOOK) == duet_change("p50", whole, LOOK)
+        assert duet_change("p50", [*whole, (flat(), broken)], LOOK) == duet_change("p50", whole, LOOK)
+    assert duet_change("throughput", whole, LOOK) is None
 
 
 @pytest.mark.parametrize("metric", ["p50", "success", "rss_slope"])
 def test_fewer_than_two_pairs_say_nothing(metric: str) -> None:
     """There is no spread to judge by."""
-    assert duet_change(metric, [], ALPHA) is None
-    assert duet_change(metric, [(flat(rss_slope=1.0), flat(rss_slope=2.0))], ALPHA) is None
+    assert duet_change(metric, [], LOOK) is None
+    assert duet_change(metric, [(flat(rss_slope=1.0), flat(rss_slope=2.0))], LOOK) is None
 
 
 @pytest.mark.parametrize("log", [-0.1, 0.0, 0.1])
@@ -125,10 +126,19 @@ def test_bounds_are_in_order_and_mirrored(changes: list[float], alpha: float) ->
 
 def test_alpha_is_shared_by_looks_and_metrics() -> None:
     """So that one duet, however often looked at, errs in one of a hundred."""
-    assert sum(2 * look_alpha(2, pairs) for pairs in LOOKS) == pytest.approx(0.01)
-    assert look_alpha(2, LOOKS[0]) < look_alpha(2, LOOKS[1]) < look_alpha(2, LOOKS[2]) == look_alpha(2, 99)
-    assert look_alpha(2, 3) == look_alpha(2, LOOKS[0])
-    assert look_alpha(0, 10) == look_alpha(1, 10)
+    for most in LOOKS:
+        looks = [look_at(2, pairs, most) for pairs in LOOKS if pairs <= most]
+        assert sum(2 * look.alpha for look in looks) == pytest.approx(0.01)
+        assert sum(look.pass_alpha for look in looks) == pytest.approx(0.05)
+        assert looks == sorted(looks)
+        assert looks[0] == look_at(2, 3, most)
+    assert look_at(0, 10, 30) == look_at(1, 10, 30)
+
+
+def test_a_duet_that_is_cut_short_or_goes_on_is_looked_at_all_the_same() -> None:
+    """Fewer pairs than the first look has, and more than the last: as at that look."""
+    assert look_at(1, 99, 30) == look_at(1, 30, 30)
+    assert look_at(1, 7, 5) == look_at(1, 5, 10)
 
 
 def test_a_burst_in_one_arm_of_a_pair_hardly_moves_the_change() -> None:

@@ -142,8 +142,8 @@ def test_no_history_decides_nothing() -> None:
 
 def test_a_blind_history_says_what_it_would_see() -> None:
     """And is not asked."""
-    assert too_blind(observed(), history(), 0.1, None) is None
-    why = too_blind(observed(), history(spread=0.15), 0.1, None)
+    assert too_blind(observed(), history(), 0.1) is None
+    why = too_blind(observed(), history(spread=0.15), 0.1)
     assert why is not None
     assert "cannot see +10% at p95" in why
 
