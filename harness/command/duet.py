@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.command.arguments import ARM_WORKFLOWS, FOLDER, LOOKS, SCENARIOS, STORES, Unit, chosen_margin
-from harness.errors import UsageError
+from harness.errors import TargetUnavailable, UsageError
 from harness.terminal import EXIT_INTERRUPTED, progress_console, shown, signals
 
 if TYPE_CHECKING:
@@ -154,12 +154,10 @@ def _plan(
 
 
 def _run(planned: DuetPlan, folder: Path, margin: float, tell: Callable[[str], None], *, as_json: bool) -> int:
-    """Run, judge and report; the exit code."""
+    """Run, judge and report; the exit code. Arms that cannot be run end it, after what was measured was told."""
     from harness.gate.duet import run_duet
-    from harness.observation.duet import DUET_FILE
-    from harness.report.duet import print_duet, write_duet
     from harness.run.listening import Interrupt, Silent
-    from harness.verdict.duet import decide_duet, judge_duet, read_duet
+    from harness.verdict.duet import decide_duet, read_duet
 
     interrupt = Interrupt()
 
@@ -169,11 +167,22 @@ def _run(planned: DuetPlan, folder: Path, margin: float, tell: Callable[[str], N
     try:
         with signals(interrupt, progress_console()):
             run_duet(planned, folder, Silent(), interrupt, enough=enough, tell=tell)
-    finally:  # what was measured before arms failed is judged and told, too
-        if (folder / DUET_FILE).exists():
-            judged = judge_duet(folder, margin=margin)
-            write_duet(judged, folder)
-            print_duet(judged, sys.stdout, as_json=as_json)
-            if not as_json:
-                click.echo(f"\nreports: {shown(folder)}")
-    return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.exit_code
+    except TargetUnavailable:
+        if read_duet(folder).pairs:
+            _report(folder, margin, as_json=as_json)
+        raise
+    code = _report(folder, margin, as_json=as_json)
+    return EXIT_INTERRUPTED if interrupt.asked.is_set() else code
+
+
+def _report(folder: Path, margin: float, *, as_json: bool) -> int:
+    """Judge what was measured, write and print it; the exit code."""
+    from harness.report.duet import print_duet, write_duet
+    from harness.verdict.duet import judge_duet
+
+    judged = judge_duet(folder, margin=margin)
+    write_duet(judged, folder)
+    print_duet(judged, sys.stdout, as_json=as_json)
+    if not as_json:
+        click.echo(f"\nreports: {shown(folder)}")
+    return judged.exit_code

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import msgspec
+import numpy as np
 
 from harness.report.rows import aligned, plain
-from harness.scenario.units import render
+from harness.scenario.units import Kind, render
 from harness.statistics.change import relative
 from harness.statistics.comparison import exclusion
 from harness.statistics.reading import COMPARED
@@ -19,6 +21,12 @@ from harness.verdict.gate import SEES_AT_MOST
 from harness.verdict.sittings import Sittings, history_of, in_window, standing
 
 HEADINGS = ("started", "run", "epoch", "sitting", "build", "n", "p50", "p95", "ok rate", "CPU a workflow", "verdict")
+MEASURED: tuple[tuple[str, Kind], ...] = (
+    ("p50", "duration"),
+    ("p95", "duration"),
+    ("throughput", "rate"),
+    ("cpu_per_workflow", "duration"),
+)
 
 
 def print_baselines(
@@ -50,14 +58,9 @@ def _cells(entry: Entry) -> Iterator[str]:
     reading = entry.reading
     yield from (entry.started_at[:16].replace("T", " "), entry.run, str(entry.epoch), entry.sitting[-4:])
     yield from (build_name(entry.build), str(reading.ok))
-    for name, kind in (
-        ("p50", "duration"),
-        ("p95", "duration"),
-        ("throughput", "rate"),
-        ("cpu_per_workflow", "duration"),
-    ):
+    for name, kind in MEASURED:
         value = reading.value(name)
-        yield "-" if value is None else render(value, kind)  # type: ignore[arg-type]
+        yield "-" if value is None else render(value, kind)
     yield entry.verdict
 
 
@@ -69,6 +72,7 @@ def _sight(sittings: Sittings, margin: float) -> Iterator[str]:
     history = history_of(sittings)
     found = {name: exclusion(name, history[-1][-1], history) for name in (*COMPARED, "success")}
     seen = {name: change for name, change in found.items() if change is not None}
+    yield f"centre and spread between sittings: {', '.join(_centres(sittings))}"
     told = ", ".join(
         f"{TITLES[name]} {relative(change.mde) if change.is_log else change.mde:.1%}" for name, change in seen.items()
     )
@@ -79,3 +83,16 @@ def _sight(sittings: Sittings, margin: float) -> Iterator[str]:
             f"this baseline cannot see {margin:+.0%} at p95: the noise between sittings hides less than "
             f"{relative(p95.mde):.0%}; more sittings, longer runs (--measure), a quieter machine, or the duet"
         )
+
+
+def _centres(sittings: Sittings) -> Iterator[str]:
+    """Of the sittings' own values, before the machine is taken out: geometric means, and standard deviations."""
+    for name, kind in MEASURED:
+        logs = [
+            float(np.mean([math.log(value) for value in values]))
+            for sitting in sittings
+            if (values := [value for entry in sitting if (value := entry.reading.value(name))])
+        ]
+        if len(logs) > 1:
+            centre = render(math.exp(float(np.mean(logs))), kind)
+            yield f"{TITLES[name]} {centre} ± {float(np.std(logs, ddof=1)):.1%}"

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from harness.errors import RunInvalid
+from harness.observation.build import lock_digest
 from harness.observation.ids import file_stem
 from harness.verdict.baseline import WINDOW_DAYS, Baseline
-from harness.verdict.baseline_file import read_baseline, read_samples
+from harness.verdict.baseline_file import LOCK_DIGITS, LOCKS, WAY_OUT, read_baseline, read_samples
 from harness.verdict.fingerprint import unlike
 from harness.verdict.sittings import in_window
 
@@ -29,6 +30,9 @@ def findings(folder: Path, at: str) -> Iterator[str]:
         for finding in _of_baseline(path, baseline, at):
             yield f"{path}: {finding}"
     yield from _strays(folder, named, damaged)
+    for file in sorted(folder.glob(f"*/{LOCKS}/*.txt")):
+        if lock_digest(file.read_bytes().decode(errors="replace"))[:LOCK_DIGITS] != file.stem:
+            yield f"{file}: is not as it was written; {WAY_OUT}"
 
 
 def _of_baseline(path: Path, baseline: Baseline, at: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -176,6 +177,7 @@ def test_show_is_a_table_and_what_could_be_seen(accepted: Path, harness: Harness
     rows = [line.split() for line in done.stdout.splitlines() if "run-" in line]
     assert [row[2] for row in rows] == [f"run-{week}" for week in range(6)]
     assert "provisional: 6 sittings count now" in done.stdout
+    assert re.search(r"centre and spread between sittings: p50 \S+ m?s ± [\d.]+%, p95", done.stdout), done.stdout
     assert "smallest change that would be seen" in done.stdout
     assert "cannot see" not in done.stdout
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +15,7 @@ import pytest
 from harness.child import Children
 from harness.errors import UsageError
 from harness.gate.arms import resolve_arms
-from harness.gate.builds import DONE
+from harness.gate.builds import DONE, UNUSED_DAYS
 from harness.observation.build import sources
 from harness.observation.manifest import read_manifest
 from harness.run.arm import Arm
@@ -241,6 +243,48 @@ def test_a_wheel_brings_its_own_packages_and_the_locked_ones(tmp_path: Path, mon
     assert arm.build.kind == "wheel"
     assert arm.build.revision.startswith(path.name)
     assert arm.folder == scenarios
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package index of the test's own."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    (tmp_path / "index").mkdir()
+    return tmp_path / "index"
+
+
+def test_a_published_version_is_fetched_once(tmp_path: Path, index: Path) -> None:
+    """From the package index, as a wheel."""
+    published = wheel(index, "agentpackage", "2", agent=AGENT)
+    scenarios = tmp_path / "scenarios"
+    scenarios.mkdir()
+    [arm] = resolved("agentpackage==2", folder=scenarios)
+    assert says(arm.python, "import agent; print(agent.VERSION)", tmp_path) == "old"
+    assert (arm.named, arm.build.kind) == ("agentpackage==2", "wheel")
+    published.unlink()
+    assert resolved("agentpackage==2", folder=scenarios) == [arm]
+
+
+def test_a_version_that_nobody_published(tmp_path: Path, index: Path, cache: Path) -> None:
+    """Said with pip's own words, and asked for again the next time."""
+    with pytest.raises(UsageError, match=r"(?s)fetching agentpackage==3 failed.*No matching distribution"):
+        resolved("agentpackage==3", folder=tmp_path)
+    assert not list(cache.rglob(DONE))
+
+
+def test_builds_that_nobody_uses_are_forgotten(scenarios: Path, cache: Path) -> None:
+    """Two months after the last duet with them; using one counts."""
+    resolved("HEAD", folder=scenarios)
+    [done] = cache.rglob(DONE)
+    long_ago = time.time() - (UNUSED_DAYS + 1) * 86400
+    os.utime(done, (long_ago, long_ago))
+    resolved("HEAD~1", folder=scenarios.parent, target="python:probe:run")
+    assert not done.exists()
+    [other] = cache.rglob(DONE)
+    os.utime(other, (long_ago + 2 * 86400,) * 2)
+    resolved("HEAD~1", folder=scenarios.parent, target="python:probe:run")
+    assert time.time() - other.stat().st_mtime < 3600
 
 
 def test_a_build_that_cannot_be_made_says_the_last_words(scenarios: Path, cache: Path) -> None:

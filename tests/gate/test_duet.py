@@ -130,6 +130,17 @@ def test_an_interrupted_duet_keeps_what_was_measured(tmp_path: Path) -> None:
     assert (len(read.pairs), read.duet.finished) == (0, False)
 
 
+def test_arms_may_be_measured_for_a_time(tmp_path: Path) -> None:
+    """Which growth of memory needs: as long as it was said, however many succeed."""
+    plan = replace(planned(tmp_path, ".", "."), pairs_max=1, measure_s=0.7)
+    run_duet(plan, tmp_path / "duet", Silent(), Interrupt(), enough=lambda _: True, tell=lambda _: None)
+    read = read_duet(tmp_path / "duet")
+    assert (read.duet.workflows, read.duet.measure_s) == (0, 0.7)
+    [(a, b)] = read.pairs
+    assert min(a.ok, b.ok) > WORKFLOWS
+    assert (a.measure_s, b.measure_s) == pytest.approx((0.7, 0.7), abs=0.05)
+
+
 def test_a_duet_is_not_run_into_another_one(tmp_path: Path) -> None:
     """Its pairs would be taken for this one's."""
     duet, folder = replace(planned(tmp_path, ".", "."), pairs_max=0), tmp_path / "duet"
@@ -150,6 +161,8 @@ def harness(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         (("nowhere", "nothing", "small.toml", "--level", "2"), ("nowhere: is no file", "nothing: is no file")),
         ((".", ".", "small.toml"), ("small has the levels 1, 2: say which",)),
         ((".", ".", "small.toml", "--level", "3"), ("small has the levels 1, 2: 3 is none",)),
+        (("baseline", "baseline:first", "small.toml", "--level", "2"), ("baseline: small at 2 has no accepted run",)),
+        ((".", ".", "small.toml", "--level", "2", "--workflows", "50", "--measure", "1 s"), ("either so many",)),
         ((".", ".", "."), ("is a folder; a duet is of one scenario",)),
         ((".", ".", "small.toml", "--level", "2", "--strict", "--margin", "7 %"), ("--strict is --margin 5%",)),
         ((".", ".", "black.toml"), ('a black box (target = "http")',)),

@@ -287,6 +287,16 @@ def test_a_damaged_baseline_is_one_finding(path: Path) -> None:
     assert "restore it from version control" in found
 
 
+def test_versions_that_were_edited_are_found(path: Path) -> None:
+    """Whoever ran the build again with them would compare something else."""
+    keep_lock(path.parents[1], "somepackage==1.0\n")
+    assert list(findings(path.parents[2], NOW)) == []
+    [kept] = path.parents[1].glob("locks/*.txt")
+    kept.write_text("somepackage==1.1\n")
+    [found] = findings(path.parents[2], NOW)
+    assert found.startswith(f"{kept}: is not as it was written; restore it")
+
+
 def test_nothing_is_left_of_a_write_that_fails(path: Path) -> None:
     """The samples' file stands there, as after a crash: nothing is overwritten, and the baseline is as it was."""
     before = path.read_bytes()
