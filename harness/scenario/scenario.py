@@ -267,6 +267,7 @@ class Scenario:
     shared: Mapping[str, Shared] = field(default_factory=dict)
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
+    fault: tuple[Mapping[str, Any], ...] = ()  # kind, at, for, and the kind's own parameters: `harness faults`
     llm: Llm | None = None
     http: Http | None = None
     python: Python = field(default_factory=Python)

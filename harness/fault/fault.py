@@ -1,0 +1,68 @@
+"""What can be broken, and by whom: `Fault`, the `Bench` that it acts on, and the `Bite` that proves that it acted."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from harness.errors import HarnessError
+
+
+class FaultFailed(HarnessError):
+    """A fault could not be begun or lifted."""
+
+
+class Toxics(Protocol):
+    """The fault proxy in front of one service."""
+
+    async def add(self, toxic: dict[str, Any]) -> None:
+        """Add a toxic, in the words of Toxiproxy's API. It lifts by itself when its lease ends."""
+
+    async def remove(self, name: str) -> int:
+        """Remove it; how often it acted: connections, requests or chunks, as its kind counts."""
+
+    async def enable(self, *, enabled: bool) -> None:
+        """Whether connections are taken; those that there are are cut when not."""
+
+
+class Bench(Protocol):
+    """What a fault may lay hands on, of one level. Everything here is ours: nobody else's is ever broken."""
+
+    @property
+    def seed(self) -> int:
+        """Of the fault's own draws; the same in every run of a scenario."""
+
+    @property
+    def lease_s(self) -> float:
+        """How long what is broken may stay so when nobody is left to lift it."""
+
+    def proxy(self, service: str) -> Toxics:
+        """The proxy in front of `redis`, `postgres` or `llm`."""
+
+    def url(self, service: str) -> str:
+        """Of the service itself, past the proxy; with credentials."""
+
+    def pids(self, what: str) -> list[int]:
+        """The processes of `target`, `redis` or `postgres` that live now, the oldest first; only of our own."""
+
+
+class Bite(Protocol):
+    """What a fault hands back while it acts."""
+
+    async def count(self) -> int:
+        """How often it acted so far; 0: it has not, and what was to be shown was not shown."""
+
+
+class Fault(Protocol):
+    """One kind of fault, with its parameters: a frozen dataclass whose documentation `harness faults` prints.
+
+    The fields are the parameters, with units where they have some; the docstring's first line says what is broken,
+    the rest what the orchestrator is expected to do.
+    """
+
+    def inject(self, bench: Bench) -> AbstractAsyncContextManager[Bite]:
+        """Entering breaks, leaving heals, also when entering failed half-way. Raises FaultFailed."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What has to be there: `proxy:redis`, `server:redis` (one of our own), `target`."""
