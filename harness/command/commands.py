@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,15 +17,13 @@ from harness.command.arguments import (
 from harness.command.baseline import baseline as baseline_command
 from harness.command.doctor import doctor as doctor_command
 from harness.command.duet import duet as duet_command
+from harness.command.faults import faults as faults_command
 from harness.command.history import history as history_command
 from harness.command.llm import llm as llm_command
 from harness.command.run import BASELINES_HELP, prepare_all, print_report
 from harness.command.run import run as run_command
 from harness.errors import UsageError
 from harness.terminal import progress_console, shown, signals
-
-if TYPE_CHECKING:
-    pass
 
 EXIT_CODES = """Exit codes: 0 pass or improved · 1 failed or regressed · 2 usage error, nothing started ·
 3 inconclusive, or nothing measured · 4 the harness itself failed or was cut short · 130 interrupted."""
@@ -127,6 +124,7 @@ def services() -> None:
 
 commands.add_command(llm_command)
 commands.add_command(history_command)
+commands.add_command(faults_command)
 commands.add_command(run_command)
 commands.add_command(baseline_command)
 commands.add_command(doctor_command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from harness.child import Child
 from harness.errors import HarnessError
 
 
@@ -42,8 +43,15 @@ class Bench(Protocol):
     def url(self, service: str) -> str:
         """Of the service itself, past the proxy; with credentials."""
 
+    @property
+    def namespace(self) -> str:
+        """The level's own, in whichever stores: a key prefix and a schema."""
+
     def pids(self, what: str) -> list[int]:
         """The processes of `target`, `redis` or `postgres` that live now, the oldest first; only of our own."""
+
+    def start(self, module: str, first_line: bytes) -> Child:
+        """Run `python -m module` beside the run, ended with it at the latest."""
 
 
 class Bite(Protocol):
@@ -65,4 +73,5 @@ class Fault(Protocol):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What has to be there: `proxy:redis`, `server:redis` (one of our own), `target`."""
+        """What has to be there: `proxy:redis`, `server:redis` (one that we started), `process:redis` (by ourselves, in
+        no container), `target`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.fault import FAULTS
 from harness.run.arm import Arm
 from harness.run.provider import LlmChoice
 from harness.scenario.scenario import Level, Scenario, State
@@ -96,7 +97,7 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
     from harness.verdict.limits import load_limits
 
     served = {name: model.provider for name, model in SERVED.items()}
-    known = Known(targets=TARGETS, models=MODELS, served=served)
+    known = Known(targets=TARGETS, models=MODELS, served=served, faults=FAULTS)
     scenario = _with(load_scenario(path, known=known, allow_remote=options.allow_remote), options)
     levels = {level.label: level for level in scenario.load.levels}
     mistakes = [f"--level {label}: not a level of {path} (levels: {', '.join(levels)})" for label in options.levels

@@ -13,15 +13,18 @@ import msgspec
 
 from harness.child import Child, Children, expect_line
 from harness.errors import HarnessError, UsageError
+from harness.fault import FAULTS
 from harness.llm.prices import Price
 from harness.observation.ledger import FILE
 from harness.observation.manifest import Manifest, ServiceUsed
 from harness.observation.observation import AuditResult
 from harness.observation.witness import WitnessConfig, WitnessFailed, WitnessReady
 from harness.run.provider import LlmChoice, prices_for
+from harness.scenario.faults import planned_faults
 from harness.scenario.llm_checks import needs_llm
 from harness.scenario.scenario import Scenario
 from harness.scenario.state_checks import services_of, works_of
+from harness.service.process import ProcessServer
 from harness.service.service import Mortal, Pausable, Running, provide, settings_from
 from harness.target.target import Services
 
@@ -105,6 +108,7 @@ def provisioned(
     with ExitStack() as stack:
         running = {name: stack.enter_context(provide(name, settings, children)) for name in services_of(scenario)}
         _check_pausable(scenario, running)
+        _check_ours(scenario, running)
         witness = socket = None
         if any(work.effect for _, work in works_of(scenario)) or scenario.target.startswith("python:"):
             socket = sockets / "witness.sock"
@@ -122,6 +126,25 @@ def _check_pausable(scenario: Scenario, running: Mapping[str, Running]) -> None:
                 f"{scenario.name} has an outage of {outage.service}, and the server at {server.used.address} was "
                 f"given, not started by us, so it is not ours to stop; leave out its URL and one is started"
             )
+
+
+def _check_ours(scenario: Scenario, running: Mapping[str, Running]) -> None:
+    """Faults by a server's own means, or of its processes, need one that we started. Raises UsageError with all."""
+    mistakes = []
+    for planned in planned_faults(scenario.fault, FAULTS):
+        for need in planned.fault.needs:
+            what, _, service = need.partition(":")
+            server = running.get(service)
+            if server is None or what == "proxy":
+                continue
+            is_ours = isinstance(server, ProcessServer) or (what == "server" and server.used.provider != "url")
+            if not is_ours:
+                mistakes.append(
+                    f"{scenario.name} has the fault {planned.window.kind}, and the server at {server.used.address} is "
+                    "not a process of ours, so it is not ours to break; leave out its URL and one is started"
+                )
+    if mistakes:
+        raise UsageError(mistakes)
 
 
 def _start_witness(children: Children, manifest: Manifest, socket: Path, run_dir: Path) -> Child:

@@ -14,18 +14,21 @@ import msgspec
 
 from harness.child import Child, Children
 from harness.errors import HarnessError, TargetUnavailable
+from harness.fault import FAULTS
 from harness.load.control import Done, LoadConfig, LoadFailed, LoadReport, PhaseChanged, Stop
-from harness.observation import llm
+from harness.observation import faults, llm
 from harness.observation.health import HealthSampler, HealthUnwritten
 from harness.observation.ids import file_stem
 from harness.observation.manifest import LevelEnd, LevelStatus, Manifest
 from harness.observation.resources import ResourceSampler, find_process
 from harness.orchestrator.crash import CrashOrder
+from harness.run.faulting import LEASE_S, Faults, LevelBench
 from harness.run.hosting import Hosting, crash_orders
 from harness.run.listening import Interrupt, Listener
 from harness.run.outages import Outages
 from harness.run.provider import LlmChoice, Provider, provider, provider_config
 from harness.run.provisions import Provisions
+from harness.scenario.faults import planned_faults
 from harness.scenario.llm_checks import needs_llm
 from harness.scenario.scenario import Level, Scenario
 from harness.target import PYTHON_TARGET, TARGETS
@@ -54,10 +57,12 @@ class _Cast:
     provider: Provider | None
     sampler: ResourceSampler
     outages: Outages
+    faults: Faults
 
     def measure_began(self, at: float) -> None:
         """What was declared to happen is timed from here (s from t0)."""
         self.outages.begin(at)
+        self.faults.begin(at)
         if self.provider is not None:
             self.provider.measure_began(at)
 
@@ -98,15 +103,30 @@ class Stage:
             sampler.start()
             ending.callback(sampler.stop)
             ending.callback(outages.end)
-            cast = _Cast(hosting=hosting, provider=models, sampler=sampler, outages=outages)
+            breaking = self._faults(hosting)
+            ending.callback(breaking.end)
+            cast = _Cast(hosting=hosting, provider=models, sampler=sampler, outages=outages, faults=breaking)
             try:
                 with self._health():
                     end = self._follow(load, cast, listener, interrupt)
                     outages.end()
+                    breaking.end()
                     end = self._audited(end)
             except HealthUnwritten as error:
                 end = self._end("harness_failed", str(error))
         return self._unwatched(sampler) or end
+
+    def _faults(self, hosting: Hosting | None) -> Faults:
+        planned = planned_faults(self.scenario.fault, FAULTS)
+        bench = LevelBench(
+            seed=self.scenario.seed,
+            lease_s=max((each.window.lasts for each in planned), default=0.0) + LEASE_S,
+            namespace=self.provisions.services(self.index).namespace,
+            children=self.children,
+            running=self.provisions.running,
+            target_pid=lambda: hosting.host.pid if hosting else None,
+        )
+        return Faults(planned, bench, self.run_dir / faults.FILE, level=self.level.label, t0=self.manifest.t0)
 
     def _sampler(self, hosting: Hosting | None, load: Child, models: Provider | None) -> ResourceSampler:
         """Of the target's process, whichever it is, of the load's, and of the one that answers calls to models."""
@@ -223,6 +243,7 @@ class Stage:
         cut: LevelEnd | None = None
         while True:
             cast.outages.look()
+            cast.faults.look()
             if cut is None and (cut := self._cut(cast, interrupt)) is not None:
                 load.tell(msgspec.json.encode(Stop()))
                 latest = time.monotonic() + LOAD_OVERTIME_S

@@ -35,6 +35,7 @@ class Known:
     targets: Collection[str]  # beside them, python:module:attribute
     models: Collection[str]  # latency models, for `think.model`
     served: Mapping[str, str] = field(default_factory=dict)  # models with a name, for `llm.model` -> their provider
+    faults: Mapping[str, str] = field(default_factory=dict)  # kinds of fault -> "module:attribute" of their types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,8 @@ class PlannedFault:
 
 
 WINDOW_KEYS = ("kind", "at", "for")
+SERVICE = "service"
+"""A field that is no parameter: of `redis.latency` it is `redis`."""
 
 
 def planned_faults(written: tuple[Written, ...], kinds: Mapping[str, str]) -> tuple[PlannedFault, ...]:
@@ -77,12 +79,13 @@ def fault_type(kind: str, kinds: Mapping[str, str]) -> Any:
 def _form(path: KeyPath, table: Written, declared: str) -> Iterator[Mistake]:
     from pydantic import ValidationError
 
-    parameters = {key: value for key, value in table.items() if key not in WINDOW_KEYS}
     kind = fault_type("this", {"this": declared})
-    known = [field.name for field in fields(kind)]
+    known = [field.name for field in fields(kind) if field.name != SERVICE]
+    if SERVICE in table:
+        yield Mistake((*path, SERVICE), unknown_key(SERVICE, [*WINDOW_KEYS, *known]))
     for checked, given, names in (
         (_adapter(FaultWindow), _window(table), {"lasts": "for"}),
-        (_adapter(kind), parameters, {}),
+        (_adapter(kind), _parameters(table, kind), {}),
     ):
         try:
             checked.validate_python([given])
@@ -99,10 +102,17 @@ def _form(path: KeyPath, table: Written, declared: str) -> Iterator[Mistake]:
 
 
 def _planned(table: Written, kinds: Mapping[str, str]) -> PlannedFault:
-    parameters = {key: value for key, value in table.items() if key not in WINDOW_KEYS}
+    kind = fault_type(table["kind"], kinds)
     [window] = _adapter(FaultWindow).validate_python([_window(table)])
-    [fault] = _adapter(fault_type(table["kind"], kinds)).validate_python([parameters])
+    [fault] = _adapter(kind).validate_python([_parameters(table, kind)])
     return PlannedFault(window, fault)
+
+
+def _parameters(table: Written, kind: Any) -> dict[str, Any]:
+    """What the table says beside its window; and whom the kind's first word names, where its type asks for that."""
+    said = {key: value for key, value in table.items() if key not in (*WINDOW_KEYS, SERVICE)}
+    named = any(field.name == SERVICE for field in fields(kind))
+    return said | ({SERVICE: str(table["kind"]).partition(".")[0]} if named else {})
 
 
 def _window(table: Written) -> dict[str, Any]:

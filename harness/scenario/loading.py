@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.scenario.agent_checks import check_agents
 from harness.scenario.checks import Draft, Known, check_load, check_scenario
+from harness.scenario.fault_checks import check_faults
 from harness.scenario.http_checks import check_http
 from harness.scenario.lines import KeyLines
 from harness.scenario.llm_checks import check_llm
@@ -29,6 +30,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (
     check_state,
     check_llm,
     check_http,
+    check_faults,
 )
 
 

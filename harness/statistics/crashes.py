@@ -4,7 +4,7 @@ never came."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -77,9 +77,8 @@ def not_fired(crash: Crash | None, fired: Sequence[CrashFired]) -> Iterator[str]
         yield f"the fault did not fire: {how} at {point}; give it a longer measure phase, or a shorter crash.every"
 
 
-def undeclared(outages: Sequence[Outage], services: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
-    """Services that were away for long though no outage of them was declared, a sentence each."""
-    declared = {outage.service for outage in outages}
+def undeclared(declared: Collection[str], services: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
+    """Services that were away for long though they are not among the `declared`, a sentence each."""
     for service, metrics in services.items():
         away = metrics["outage"]
         if service not in declared and (away.value or 0.0) >= UNDECLARED_S:

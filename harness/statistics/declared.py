@@ -22,6 +22,7 @@ class Declared(msgspec.Struct, frozen=True):
     shared: Mapping[str, Any] = {}
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
+    fault: tuple[Mapping[str, Any], ...] = ()
 
     def effects(self) -> dict[str, frozenset[str]]:
         """By kind of workflow, the steps with an effect in the outside world; kinds without one are left out."""

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from harness.observation import history, ledger, llm
+from harness.observation import faults, history, ledger, llm
+from harness.observation.faults import FaultEvent
 from harness.observation.journal import Damage, read_lines
 from harness.observation.manifest import Manifest
 from harness.observation.observation import AuditResult, CrashFired, HealthSample, ResourceSample
 from harness.statistics.calls import LevelCalls, read_calls
 from harness.statistics.crashes import read_crashes
+from harness.statistics.faults import read_faults
 from harness.statistics.health import read_health
 from harness.statistics.histories import LevelHistory, read_history
 from harness.statistics.ledger import LevelLedger, read_ledger
@@ -31,6 +33,7 @@ class Evidence:
     health: Sequence[HealthSample] = ()
     crashes: Sequence[CrashFired] = ()
     audits: Sequence[AuditResult] = ()
+    faults: Sequence[FaultEvent] = ()
     ledger: LevelLedger | None = None
     history: LevelHistory | None = None
     calls: LevelCalls | None = None
@@ -43,6 +46,7 @@ def read_evidence(run_dir: Path, manifest: Manifest, tally: Tally, damage: Damag
     samples = read_resources(run_dir / "resources.jsonl", damage)
     health = read_health(run_dir / "health.jsonl", damage)
     crashes = read_crashes(run_dir / "crashes.jsonl", damage)
+    broken = read_faults(run_dir / faults.FILE, damage)
     audits = _read_audits(run_dir / "audit.jsonl", damage)
     ledgers = read_ledger(run_dir / ledger.FILE, levels, damage)
     histories = read_history(run_dir / history.FILE, began, damage)
@@ -53,6 +57,7 @@ def read_evidence(run_dir: Path, manifest: Manifest, tally: Tally, damage: Damag
             health=health.get(label, ()),
             crashes=crashes.get(label, ()),
             audits=audits.get(label, ()),
+            faults=broken.get(label, ()),
             ledger=None if ledgers is None else ledgers[label],
             history=None if histories is None else histories.get(label, LevelHistory()),
             calls=None if calls is None else calls.get(label, LevelCalls()),

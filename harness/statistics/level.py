@@ -15,6 +15,7 @@ from harness.observation.observation import ResourceSample
 from harness.statistics.crashes import Recovery, not_fired, not_seen, recoveries, undeclared
 from harness.statistics.disturbance import disturbed_shares
 from harness.statistics.evidence import Evidence
+from harness.statistics.faults import did_not_bite, faulted_services
 from harness.statistics.generator import Generator, check_generator, contamination
 from harness.statistics.health import ServiceSeries, service_metrics, service_series
 from harness.statistics.latency import (
@@ -143,7 +144,7 @@ def summarise_level(
         offenders=promises.offenders,
         missing=tuple(promises.missing),
         not_fired=_not_fired(run, tally, evidence),
-        undeclared=tuple(undeclared(run.declared.outage, services)),
+        undeclared=tuple(undeclared(_broken_by_us(run), services)),
     )
 
 
@@ -161,7 +162,13 @@ def _agent_blocks(tally: LevelTally, window: Window | None) -> dict[str, tuple[B
 def _not_fired(run: RunFacts, tally: LevelTally, evidence: Evidence) -> tuple[str, ...]:
     declared = run.declared
     outages = not_seen(declared.outage, tally.marks.get("measure"), evidence.health)
-    return (*not_fired(declared.crash, evidence.crashes), *outages)
+    faults = did_not_bite(declared.fault, evidence.faults) if "measure" in tally.marks else ()
+    return (*not_fired(declared.crash, evidence.crashes), *outages, *faults)
+
+
+def _broken_by_us(run: RunFacts) -> set[str]:
+    """Services that the scenario itself makes fail."""
+    return {outage.service for outage in run.declared.outage} | faulted_services(run.declared.fault)
 
 
 def _status(label: str, manifest: Manifest, tally: LevelTally) -> tuple[Status, str]:

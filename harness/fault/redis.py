@@ -1,0 +1,159 @@
+"""Faults that Redis has by its own means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.fault.beside import Sum, beside
+from harness.fault.fault import Bench, FaultFailed
+from harness.scenario.units import Seconds, Share
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+ANSWER_S = 2.0
+NEEDS = ("server:redis",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritesPaused:
+    """Redis holds every write back (`CLIENT PAUSE … WRITE`): reads are answered, writes wait.
+
+    A write has to be given up by a deadline of its own, and its outcome is unknown: it is carried out when the pause
+    ends.
+    """
+
+    needs = NEEDS
+
+    @asynccontextmanager
+    async def inject(self, bench: Bench) -> AsyncIterator[_Counted]:
+        """Paused for the lease at most; unpaused at the end."""
+        async with _control(bench) as redis:
+            try:
+                await _said(redis, "CLIENT", "PAUSE", round(bench.lease_s * 1000), "WRITE")
+                yield _Counted(redis, "clients", "blocked_clients")
+            finally:
+                await _said(redis, "CLIENT", "UNPAUSE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryFull:
+    """Redis has reached its `maxmemory`: writes are refused (`-OOM`), or keys are evicted, as its policy says.
+
+    A refused write has to be told to whoever asked for it. What was evicted must not be taken for something new.
+    """
+
+    policy: Literal["noeviction", "allkeys-lru", "allkeys-random", "volatile-ttl"] = "noeviction"
+    room: Share = 0.0  # of the memory that is in use when the fault begins
+
+    needs = NEEDS
+
+    @asynccontextmanager
+    async def inject(self, bench: Bench) -> AsyncIterator[_Counted]:
+        """The two settings, as they were before at the end."""
+        async with _control(bench) as redis:
+            before = {
+                **await _said(redis, "CONFIG", "GET", "maxmemory"),
+                **await _said(redis, "CONFIG", "GET", "maxmemory-policy"),
+            }
+            used = int((await _info(redis, "memory"))["used_memory"])
+            evicting = self.policy != "noeviction"
+            counted = _Counted(redis, "stats" if evicting else "errorstats", "evicted_keys" if evicting else "OOM")
+            await counted.begin()
+            try:
+                await _said(redis, "CONFIG", "SET", "maxmemory-policy", self.policy)
+                await _said(redis, "CONFIG", "SET", "maxmemory", max(1, int(used * self.room)))
+                yield counted
+            finally:
+                for name, value in before.items():
+                    await _said(redis, "CONFIG", "SET", name, value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientsDropped:
+    """Redis closes every connection (`CLIENT KILL`), again and again.
+
+    Commands in flight have an unknown outcome; whoever repeats them has to do so by the operation's id.
+    """
+
+    every: Seconds = 0.5
+
+    needs = NEEDS
+
+    @asynccontextmanager
+    async def inject(self, bench: Bench) -> AsyncIterator[Sum]:
+        """Until the end, by a task of its own."""
+        async with _control(bench) as redis:
+            found = Sum()
+
+            async def again_and_again() -> None:
+                while True:
+                    found.bites += int(await _said(redis, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+                    await asyncio.sleep(self.every)
+
+            async with beside(again_and_again()):
+                yield found
+
+
+@dataclass(slots=True)
+class _Counted:
+    """A number that Redis keeps, since the fault began."""
+
+    redis: Redis
+    section: str
+    name: str
+    before: int = 0
+    most: int = 0
+
+    async def begin(self) -> None:
+        """What it is without the fault."""
+        self.before = await self._now()
+
+    async def count(self) -> int:
+        """By how much it grew."""
+        self.most = max(self.most, await self._now() - self.before)
+        return self.most
+
+    async def _now(self) -> int:
+        found = await _info(self.redis, self.section)
+        if self.section == "errorstats":
+            entry = found.get(f"errorstat_{self.name}", {})
+            return int(entry["count"]) if entry else 0
+        return int(found[self.name])
+
+
+@asynccontextmanager
+async def _control(bench: Bench) -> AsyncIterator[Redis]:
+    """A connection past the proxy, without repetition of any command. Raises FaultFailed."""
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    redis = Redis.from_url(
+        bench.url("redis"),
+        decode_responses=True,
+        socket_timeout=ANSWER_S,
+        socket_connect_timeout=ANSWER_S,
+        retry=Retry(NoBackoff(), 0),
+        single_connection_client=True,
+    )
+    async with redis:
+        yield redis
+
+
+async def _said(redis: Redis, *words: object) -> Any:
+    from redis.exceptions import RedisError
+
+    try:
+        return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+    except (RedisError, OSError) as error:
+        raise FaultFailed(f"Redis did not take {' '.join(map(str, words[:2]))}: {error}") from None
+
+
+async def _info(redis: Redis, section: str) -> dict[str, Any]:
+    found: dict[str, Any] = await _said(redis, "INFO", section)
+    return found

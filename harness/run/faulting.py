@@ -1,0 +1,169 @@
+"""The faults of one level, on time: a scenario's `[[fault]]` tables, each turn of which is in `faults.jsonl` first."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import psutil
+
+from harness.child import Child, Children
+from harness.errors import HarnessError
+from harness.fault.fault import Bite, Toxics
+from harness.observation.faults import FaultEvent, Turn
+from harness.scenario.faults import PlannedFault
+from harness.service.process import ProcessServer
+from harness.service.service import Running
+
+LEASE_S = 10.0
+"""Longer than a fault's own window: so long it lasts when nobody is left to lift it."""
+LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelBench:
+    """What faults may lay hands on, of one level. (`harness.fault.fault.Bench`)"""
+
+    seed: int
+    lease_s: float
+    namespace: str
+    children: Children
+    running: Mapping[str, Running]
+    proxies: Mapping[str, Toxics] = field(default_factory=dict)
+    target_pid: Callable[[], int | None]
+
+    def proxy(self, service: str) -> Toxics:
+        """The proxy in front of it."""
+        return self.proxies[service]
+
+    def url(self, service: str) -> str:
+        """Of the service itself."""
+        return self.running[service].url
+
+    def pids(self, what: str) -> list[int]:
+        """Its processes that live now, the oldest first."""
+        server = self.running.get(what)
+        root = self.target_pid() if what == "target" else server.pid if isinstance(server, ProcessServer) else None
+        try:
+            parent = psutil.Process(root) if root is not None else None
+            tree = [parent, *parent.children(recursive=True)] if parent is not None else []
+        except psutil.NoSuchProcess:
+            return []
+        return [each.pid for each in tree]
+
+    def start(self, module: str, first_line: bytes) -> Child:
+        """A process of the run's."""
+        return self.children.start(module.rpartition(".")[2], module, first_line=first_line)
+
+
+class Faults:
+    """The faults of one level. `begin` when the measure phase does, `look` often, `end` at last, which lifts them all.
+
+    They keep their own time, in a thread with a loop of its own: whoever waits for a target to start would otherwise
+    hold up the end of the fault that the target waits for.
+    """
+
+    def __init__(
+        self, planned: Sequence[PlannedFault], bench: LevelBench, path: Path, *, level: str, t0: float
+    ) -> None:
+        self._planned = planned
+        self._bench = bench
+        self._path = path
+        self._level = level
+        self._t0 = t0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._trouble: HarnessError | None = None
+
+    def begin(self, at: float) -> None:
+        """The measure phase began (s from t0)."""
+        if self._planned:
+            self._thread = threading.Thread(target=self._run, args=(at,), name="faults", daemon=True)
+            self._thread.start()
+            self._ready.wait()
+
+    def look(self) -> None:
+        """Raises what kept a fault from being begun or lifted: HarnessError."""
+        if self._trouble is not None:
+            raise self._trouble
+
+    def end(self) -> None:
+        """No further one begins, and those that act are lifted. Idempotent. Raises HarnessError."""
+        if self._thread is not None and self._loop is not None and self._over is not None:
+            if self._thread.is_alive():
+                self._loop.call_soon_threadsafe(self._over.set)
+            self._thread.join()
+            self._thread = None
+        self.look()
+
+    def _run(self, began: float) -> None:
+        try:
+            with self._path.open("ab") as file:
+                asyncio.run(self._keep_time(began, file))
+        except OSError as error:
+            self._trouble = HarnessError(f"{self._path.name} cannot be written: {error.strerror}")
+        finally:
+            self._ready.set()
+
+    async def _keep_time(self, began: float, file: IO[bytes]) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
+        windows = [self._window(place, each, began, file) for place, each in enumerate(self._planned)]
+        for result in await asyncio.gather(*windows, return_exceptions=True):
+            if isinstance(result, HarnessError):
+                self._trouble = self._trouble or result
+            elif isinstance(result, Exception):
+                self._trouble = self._trouble or HarnessError(f"a fault broke: {result!r}")
+
+    async def _window(self, place: int, planned: PlannedFault, began: float, file: IO[bytes]) -> None:
+        """One fault from its beginning to its end."""
+
+        def note(turn: Turn, *, bites: int = 0, detail: str = "") -> None:
+            at = time.monotonic() - self._t0
+            event = FaultEvent(
+                level=self._level, fault=place, kind=window.kind, turn=turn, at=at, bites=bites, detail=detail
+            )
+            file.write(msgspec.json.encode(event) + b"\n")
+            file.flush()
+
+        window = planned.window
+        begins = self._t0 + began + window.at
+        if await self._until(begins):
+            return
+        bites = 0
+        try:
+            async with AsyncExitStack() as acting:
+                note("begins")
+                bite: Bite = await acting.enter_async_context(planned.fault.inject(self._bench))
+                note("began")
+                while True:
+                    over = await self._until(min(begins + window.lasts, time.monotonic() + LOOK_EVERY_S))
+                    before, bites = bites, await bite.count()
+                    if bites and not before:
+                        note("bit", bites=bites)
+                    if over or time.monotonic() >= begins + window.lasts:
+                        break
+                note("lifts")
+            note("lifted", bites=bites)
+        except HarnessError as error:
+            note("failed", bites=bites, detail=str(error))
+            raise HarnessError(f"fault {place + 1}, {window.kind}: {error}") from error
+
+    async def _until(self, when: float) -> bool:
+        """Wait until then (monotonic clock); True when all is over before it."""
+        assert self._over is not None
+        try:
+            async with asyncio.timeout(max(0.0, when - time.monotonic())):
+                await self._over.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,34 @@
+"""What a scenario may get wrong about its faults: their form, their time, and what they need to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.scenario.checks import Draft
+from harness.scenario.faults import fault_mistakes, planned_faults
+from harness.scenario.llm_checks import needs_llm
+from harness.scenario.mistakes import KeyPath, Mistake
+from harness.scenario.scenario import Scenario
+from harness.scenario.state_checks import services_of
+
+
+def check_faults(draft: Draft) -> Iterator[Mistake]:
+    """The `[[fault]]` tables."""
+    written, kinds = draft.scenario.fault, draft.known.faults
+    mistakes = list(fault_mistakes(written, kinds, measure_s=draft.scenario.load.measure))
+    yield from mistakes
+    if not mistakes:
+        yield from _needs(draft.scenario, draft)
+
+
+def _needs(scenario: Scenario, draft: Draft) -> Iterator[Mistake]:
+    used = {*services_of(scenario), *(("llm",) if needs_llm(scenario) else ())}
+    for position, planned in enumerate(planned_faults(scenario.fault, draft.known.faults)):
+        path: KeyPath = ("fault", position, "kind")
+        for need in planned.fault.needs:
+            _, _, service = need.partition(":")
+            if need == "target" and scenario.target == "http":
+                yield Mistake(path, "a black box is not ours to break", reads=(path, ("target",)))
+            elif service and service not in used:
+                text = f"{service} is not used by this scenario; say which [state] store, or which agents ask models"
+                yield Mistake(path, text, reads=(path, ("state", "store")))

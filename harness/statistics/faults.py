@@ -1,0 +1,43 @@
+"""`faults.jsonl` of a run: which faults took place, and which did not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.observation.faults import FaultEvent
+from harness.observation.journal import Damage, read_lines
+
+Written = Sequence[Mapping[str, Any]]
+"""A scenario's `[[fault]]` tables."""
+
+
+def read_faults(path: Path, damage: Damage) -> dict[str, list[FaultEvent]]:
+    """The turns of its faults by level, in file order. A run without the file has none."""
+    found: defaultdict[str, list[FaultEvent]] = defaultdict(list)
+    if path.exists():
+        for event in read_lines(path, msgspec.json.Decoder(FaultEvent), damage):
+            found[event.level].append(event)
+    return found
+
+
+def did_not_bite(declared: Written, events: Sequence[FaultEvent]) -> Iterator[str]:
+    """Declared faults that acted on nothing, a sentence each: what they were to show was not shown."""
+    turns: defaultdict[int, set[str]] = defaultdict(set)
+    for event in events:
+        turns[event.fault].add(event.turn)
+    for place, table in enumerate(declared):
+        taken, named = turns[place], f"fault {place + 1}, {table['kind']}"
+        if "began" not in taken:
+            yield f"the fault did not fire: {named} never began"
+        elif "bit" not in taken:
+            yield f"the fault did not fire: {named} began and met nothing to act on; is there load on it, and for long?"
+
+
+def faulted_services(declared: Written) -> set[str]:
+    """What the scenario itself makes fail, by the first word of each kind."""
+    return {str(table["kind"]).partition(".")[0] for table in declared}
