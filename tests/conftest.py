@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from harness.child import Children
+from harness.observation.faults import FaultEvent, Turn
 from harness.observation.history import Answered, Called
 from harness.observation.ledger import Answer, Effect
 from harness.observation.llm import LlmCall
@@ -36,7 +37,7 @@ from harness.observation.observation import (
     ResourceSample,
     StepRecord,
 )
-from harness.scenario.scenario import Agent, Crash, Load, Outage, Scenario, Shared, Work, Workflow
+from harness.scenario.scenario import Agent, Load, Outage, Scenario, Shared, Work, Workflow
 from harness.scenario.shapes import Step
 from harness.service.service import provide, settings_from
 
@@ -89,6 +90,7 @@ class RunBuilder:
     workflow_steps: tuple[Step, ...] = ()
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
+    fault: tuple[Mapping[str, Any], ...] = ()
     others: dict[str, list[Any]] = field(default_factory=dict)  # by file name; a file without an entry is not written
 
     def phases(self, level: str = "10", *, last: str = "end") -> None:
@@ -204,6 +206,13 @@ class RunBuilder:
         """The orchestrator was ended there."""
         self.others.setdefault("crashes.jsonl", []).append(CrashFired(level, at, how, point, 7))
 
+    def broke(self, kind: str, *turns: Turn, fault: int = 0, at: float = 15.0, level: str = "10") -> None:
+        """A fault took these turns, a second apart, with seven bites from the moment that it bit."""
+        found = self.others.setdefault("faults.jsonl", [])
+        for second, turn in enumerate(turns):
+            bites = 7 if "bit" in turns[: second + 1] else 0
+            found.append(FaultEvent(level=level, fault=fault, kind=kind, turn=turn, at=at + second, bites=bites))
+
     def audit(self, compared: int, *different: str, level: str = "10") -> None:
         """Both stores were compared after the level."""
         found = tuple(Difference(key, "version 3 in PostgreSQL, 2 in Redis") for key in different)
@@ -228,6 +237,7 @@ class RunBuilder:
             shared={name: Shared() for name in self.work.update},
             crash=self.crash,
             outage=self.outage,
+            fault=self.fault,
         )
         (self.folder / "scenario.json").write_bytes(msgspec.json.encode(scenario))
         if self.limits is not None:

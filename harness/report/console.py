@@ -22,6 +22,7 @@ from harness.report.rows import (
     used_services,
 )
 from harness.scenario.units import render
+from harness.statistics.faults import Broken
 from harness.statistics.level import LevelSummary
 from harness.statistics.summary import Summary
 from harness.verdict.judge import JudgedRun
@@ -59,7 +60,7 @@ def _print(console: Console, judged: JudgedRun) -> None:
         console.print()
         console.print(_others(judged))
     _gate(console, judged.verdict)
-    for line in (*_errors(summary), *_crashes(summary)):
+    for line in (*_errors(summary), *_faults(summary), *_crashes(summary)):
         console.print(line, soft_wrap=True)
     console.print()
     _verdict(console, judged.verdict)
@@ -122,6 +123,23 @@ def _errors(summary: Summary) -> list[str]:
         for level in summary.levels
         if level.errors
     ]
+
+
+def _faults(summary: Summary) -> list[str]:
+    """What was broken, a line a level."""
+    return [
+        f"level {level.level} was broken by: " + ", ".join(_broken(fault) for fault in level.faults)
+        for level in summary.levels
+        if level.faults
+    ]
+
+
+def _broken(fault: Broken) -> str:
+    if fault.bit is None:
+        return f"{fault.kind} (met nothing)"
+    if fault.lifted is None or fault.began is None:
+        return f"{fault.kind} (not known to be lifted)"
+    return f"{fault.kind} for {render(fault.lifted - fault.began, 'duration')} (bites: {fault.bites})"
 
 
 def _crashes(summary: Summary) -> list[str]:

@@ -17,6 +17,7 @@ from harness.report.gate import (
 )
 from harness.report.llm import AGENT_LLM_COLUMNS, agents_asking, has_calls, llm_remarks, llm_table
 from harness.report.rows import (
+    FAULT_COLUMNS,
     LEVEL_COLUMNS,
     RECOVERY_COLUMNS,
     ROWS_MAX,
@@ -25,6 +26,7 @@ from harness.report.rows import (
     bounds,
     cell,
     counted,
+    fault_cells,
     level_rows,
     markdown_table,
     markdown_text,
@@ -158,6 +160,7 @@ def _level(level: LevelSummary) -> Iterator[str]:
     yield from _by_name("agent's model", agents_asking(level), AGENT_LLM_COLUMNS, "agent")
     yield from _by_name("service", level.services, tuple(SERVICE_METRICS), "service")
     yield from _series(level)
+    yield from markdown_table(FAULT_COLUMNS, [fault_cells(fault) for fault in level.faults])
     yield from markdown_table(RECOVERY_COLUMNS, [recovery_cells(recovery) for recovery in level.crashes])
     yield from markdown_table(["error class", "count"], [[name, str(count)] for name, count in level.errors.items()])
     yield from markdown_table(["degraded", "count"], [[name, str(count)] for name, count in level.degraded.items()])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from harness.observation.manifest import Manifest
 from harness.scenario.units import render
 from harness.statistics.crashes import Recovery
+from harness.statistics.faults import Broken
 from harness.statistics.level import LevelSummary
 from harness.statistics.metrics import TOO_FEW_BELOW, Metric, metric_type, render_metric
 from harness.verdict.check import Check
@@ -28,6 +29,7 @@ LEVEL_COLUMNS: Mapping[str, str] = {
 ROWS_MAX = 100
 """Of a table in Markdown; a CI step summary has a limit."""
 
+FAULT_COLUMNS = ("fault", "began", "bit", "lifted", "bites")
 RECOVERY_COLUMNS = ("crash", "at", "host answered after", "in flight", "all of those ended after")
 
 TOO_FEW_NOTE = "* of too few workflows for a 95 % interval: " + ", ".join(
@@ -83,6 +85,12 @@ def recovery_cells(recovery: Recovery) -> list[str]:
         "never" if time_s is None else render(time_s, "duration") for time_s in (recovery.host_s, recovery.ended_s)
     ]
     return [f"{recovery.how} at {recovery.point}", f"{recovery.at:.3f} s", times[0], str(recovery.in_flight), times[1]]
+
+
+def fault_cells(fault: Broken) -> list[str]:
+    """A fault and when it acted, as FAULT_COLUMNS."""
+    times = ["never" if at is None else f"{at:.3f} s" for at in (fault.began, fault.bit, fault.lifted)]
+    return [fault.kind, *times, str(fault.bites)]
 
 
 def bounds(metric: Metric | None, name: str) -> str:

@@ -15,7 +15,7 @@ from harness.observation.observation import ResourceSample
 from harness.statistics.crashes import Recovery, not_fired, not_seen, recoveries, undeclared
 from harness.statistics.disturbance import disturbed_shares
 from harness.statistics.evidence import Evidence
-from harness.statistics.faults import did_not_bite, faulted_services
+from harness.statistics.faults import Broken, broken, did_not_bite, faulted_services
 from harness.statistics.generator import Generator, check_generator, contamination
 from harness.statistics.health import ServiceSeries, service_metrics, service_series
 from harness.statistics.latency import (
@@ -82,6 +82,7 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True):
     generator: Generator
     contaminated: tuple[str, ...]  # why the latencies may be the generator's own
     crashes: tuple[Recovery, ...] = ()
+    faults: tuple[Broken, ...] = ()
     offenders: dict[str, tuple[str, ...]] = {}  # by metric of what must never happen: the first of who did it
     missing: tuple[str, ...] = ()  # what the run's files should hold and do not
     not_fired: tuple[str, ...] = ()  # faults that were declared and did not take place
@@ -141,6 +142,7 @@ def summarise_level(
         generator=generator,
         contaminated=contamination(generator, metrics),
         crashes=recoveries(evidence.crashes, everything, len(tally.open), found),
+        faults=broken(evidence.faults),
         offenders=promises.offenders,
         missing=tuple(promises.missing),
         not_fired=_not_fired(run, tally, evidence),

@@ -106,6 +106,8 @@ def recovered(run: RunBuilder) -> JudgedRun:
     run.crash = Crash(kill=("after_effect",), pause=("before_checkpoint",))
     run.crashed("after_effect", 15.25)
     run.crashed("before_checkpoint", 20.5, "pause")
+    run.fault = ({"kind": "machine.cpu", "for": "3 s"},)
+    run.broke("machine.cpu", "begins", "began", "bit", "lifts", "lifted")
     for number in range(400):
         at = 10.0 + number / 20.1
         run.workflow(0.5, id=f"10-{number}", intended=at, accepted=at, target_accepted=at, target_ended=at + 0.5)

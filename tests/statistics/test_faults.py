@@ -1,0 +1,74 @@
+"""What a run says of its faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.observation.faults import FaultEvent, Turn
+from harness.statistics.faults import broken, did_not_bite, faulted_services
+from harness.statistics.summary import summarise
+from tests.conftest import RunBuilder
+
+WHOLE: tuple[Turn, ...] = ("begins", "began", "bit", "lifts", "lifted")
+FREEZE = {"kind": "redis.freeze", "for": "3 s"}
+
+
+def events(*turns: Turn, fault: int = 0, kind: str = "redis.freeze") -> list[FaultEvent]:
+    """A second apart, with as many bites as turns were taken."""
+    return [
+        FaultEvent(level="10", fault=fault, kind=kind, turn=turn, at=10.0 + second, bites=second)
+        for second, turn in enumerate(turns)
+    ]
+
+
+def test_a_fault_and_when_it_acted() -> None:
+    """From done to done; what it counted last."""
+    [found] = broken(events(*WHOLE))
+    assert (found.kind, found.began, found.bit, found.lifted, found.bites) == ("redis.freeze", 11.0, 12.0, 14.0, 4)
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [
+        ((), "fault 1, redis.freeze never began"),
+        (("begins", "failed"), "fault 1, redis.freeze never began"),
+        (("begins", "began", "lifts", "lifted"), "fault 1, redis.freeze began and met nothing to act on"),
+    ],
+)
+def test_a_fault_that_did_not_bite_is_said(turns: tuple[Turn, ...], said: str) -> None:
+    """By its place and kind."""
+    [sentence] = did_not_bite([FREEZE], events(*turns))
+    assert said in sentence
+
+
+def test_each_fault_is_looked_at_alone() -> None:
+    """The second's bite is not the first's."""
+    second = events(*WHOLE, fault=1, kind="machine.cpu")
+    declared = [FREEZE, {"kind": "machine.cpu", "for": "1 s"}]
+    assert list(did_not_bite(declared, [*events(*WHOLE), *second])) == []
+    assert len(list(did_not_bite(declared, second))) == 1
+    assert faulted_services(declared) == {"redis", "machine"}
+
+
+def test_a_level_tells_of_its_faults(run: RunBuilder) -> None:
+    """A service that was broken on purpose is not said to have been away; a fault that did nothing is."""
+    run.fault = (FREEZE, {"kind": "postgres.freeze", "for": "1 s"})
+    run.broke("redis.freeze", *WHOLE)
+    run.health(0.001, None, None, None, None, 0.001)
+    run.sound()
+    [level] = summarise(run.write()).levels
+    assert [each.kind for each in level.faults] == ["redis.freeze"]
+    assert level.undeclared == ()
+    [sentence] = level.not_fired
+    assert "fault 2, postgres.freeze never began" in sentence
+
+
+def test_runs_without_faults_have_none(run: RunBuilder) -> None:
+    """As all runs of older versions."""
+    run.sound()
+    folder: Path = run.write()
+    assert not (folder / "faults.jsonl").exists()
+    [level] = summarise(folder).levels
+    assert (level.faults, level.not_fired) == ((), ())
