@@ -37,7 +37,7 @@ from harness.observation.observation import (
     ResourceSample,
     StepRecord,
 )
-from harness.scenario.scenario import Agent, Load, Outage, Scenario, Shared, Work, Workflow
+from harness.scenario.scenario import Agent, Crash, Load, Outage, Scenario, Shared, Work, Workflow
 from harness.scenario.shapes import Step
 from harness.service.service import provide, settings_from
 
