@@ -118,20 +118,20 @@ def prepare_all(names: Sequence[str], options: Options, further: Sequence[str] =
 def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: bool) -> tuple[int, Path]:
     """Execute, judge and report one plan, compared with its baseline if that was asked for; exit code and folder."""
     from harness.report.live import LiveProgress
+    from harness.run.controlled import execute_controlled
     from harness.run.listening import Interrupt
-    from harness.run.run import execute
     from harness.verdict.judge import judge_run
 
     errors = progress_console(quiet=quiet)
     errors.print(f"{plan.scenario.name} · seed {plan.scenario.seed}", highlight=False)
     interrupt = Interrupt()
     with signals(interrupt, errors), LiveProgress(errors) as progress:
+        tell = functools.partial(errors.print, highlight=False, soft_wrap=True)
         if comparing is None:
-            run_dir = execute(plan, progress, interrupt)
+            run_dir = execute_controlled(plan, progress, interrupt, tell)
         else:
             from harness.gate.gating import Gating
 
-            tell = functools.partial(errors.print, highlight=False, soft_wrap=True)
             run_dir = Gating(plan=plan, options=comparing, listener=progress, interrupt=interrupt, tell=tell).run()
     judged = judge_run(run_dir)
     _write_reports(judged, run_dir)

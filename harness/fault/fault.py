@@ -22,6 +22,9 @@ class Toxics(Protocol):
     async def remove(self, name: str) -> int:
         """Remove it; how often it acted: connections, requests or chunks, as its kind counts."""
 
+    async def fired(self, name: str) -> int:
+        """How often it acted so far."""
+
     async def enable(self, *, enabled: bool) -> None:
         """Whether connections are taken; those that there are are cut when not."""
 

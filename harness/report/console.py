@@ -12,9 +12,12 @@ from rich.text import Text
 from harness.report.gate import CHANGE_HEADINGS, PART_HEADINGS, change_rows, lines_of, part_rows, text_picture
 from harness.report.llm import llm_remarks, llm_table
 from harness.report.rows import (
+    BESIDE_COLUMNS,
     LEVEL_COLUMNS,
     TOO_FEW_NOTE,
+    aligned,
     any_too_few,
+    beside_rows,
     cell,
     level_rows,
     other_limits,
@@ -60,6 +63,8 @@ def _print(console: Console, judged: JudgedRun) -> None:
         console.print()
         console.print(_others(judged))
     _gate(console, judged.verdict)
+    for text in aligned([[*BESIDE_COLUMNS], *beside_rows(judged.verdict)]) if judged.verdict.beside else ():
+        console.print(text, soft_wrap=True)
     for line in (*_errors(summary), *_faults(summary), *_crashes(summary)):
         console.print(line, soft_wrap=True)
     console.print()

@@ -17,12 +17,14 @@ from harness.report.gate import (
 )
 from harness.report.llm import AGENT_LLM_COLUMNS, agents_asking, has_calls, llm_remarks, llm_table
 from harness.report.rows import (
+    BESIDE_COLUMNS,
     FAULT_COLUMNS,
     LEVEL_COLUMNS,
     RECOVERY_COLUMNS,
     ROWS_MAX,
     TOO_FEW_NOTE,
     any_too_few,
+    beside_rows,
     bounds,
     cell,
     counted,
@@ -73,6 +75,7 @@ def _lines(judged: JudgedRun) -> Iterator[str]:
     yield from _levels(summary.levels, verdict)
     yield from _models(summary.levels)
     yield from _gate(verdict)
+    yield from markdown_table(BESIDE_COLUMNS, beside_rows(verdict))
     yield from _checks(verdict)
     for level in summary.levels:
         yield from _level(level)

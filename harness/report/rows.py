@@ -30,6 +30,7 @@ ROWS_MAX = 100
 """Of a table in Markdown; a CI step summary has a limit."""
 
 FAULT_COLUMNS = ("fault", "began", "bit", "lifted", "bites")
+BESIDE_COLUMNS = ("level", "metric", "with its faults", "control arm")
 RECOVERY_COLUMNS = ("crash", "at", "host answered after", "in flight", "all of those ended after")
 
 TOO_FEW_NOTE = "* of too few workflows for a 95 % interval: " + ", ".join(
@@ -91,6 +92,14 @@ def fault_cells(fault: Broken) -> list[str]:
     """A fault and when it acted, as FAULT_COLUMNS."""
     times = ["never" if at is None else f"{at:.3f} s" for at in (fault.began, fault.bit, fault.lifted)]
     return [fault.kind, *times, str(fault.bites)]
+
+
+def beside_rows(verdict: Verdict) -> list[list[str]]:
+    """Each metric of each level with its faults and without, as BESIDE_COLUMNS."""
+    return [
+        [each.level, each.metric, *(cell(Metric(value=value), each.metric) for value in (each.broken, each.control))]
+        for each in verdict.beside
+    ]
 
 
 def bounds(metric: Metric | None, name: str) -> str:

@@ -19,6 +19,11 @@ def check_faults(draft: Draft) -> Iterator[Mistake]:
     yield from mistakes
     if not mistakes:
         yield from _needs(draft.scenario, draft)
+    scenario = draft.scenario
+    llm_faults = scenario.llm.fault if scenario.llm is not None else ()
+    if scenario.control and not (scenario.crash or scenario.outage or written or llm_faults):
+        text = "is the same run without its faults, and there are none; remove it, or add [[fault]]"
+        yield Mistake(("control",), text, reads=(("control",), ("fault",)))
 
 
 def _needs(scenario: Scenario, draft: Draft) -> Iterator[Mistake]:

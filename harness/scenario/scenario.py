@@ -268,6 +268,7 @@ class Scenario:
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()  # kind, at, for, and the kind's own parameters: `harness faults`
+    control: bool = False  # run the same load and seed once more with nothing broken, and tell both
     llm: Llm | None = None
     http: Http | None = None
     python: Python = field(default_factory=Python)

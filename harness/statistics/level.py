@@ -121,7 +121,6 @@ def summarise_level(
         **_resource_metrics(found, window, int(np.sum(_ended_within(everything, window)))),
         **models.level,
     }
-    services = service_metrics(evidence.health)
     generator = check_generator(found, tally.checks, window, metrics, in_flight_max)
     return LevelSummary(
         level=label,
@@ -131,7 +130,7 @@ def summarise_level(
         measure_s=window.length_s if window else None,
         metrics=metrics,
         agents=_agents(tally, pool_use(found, window), models.agents, len(arrivals)),
-        services=services,
+        services=service_metrics(evidence.health),
         service_series=service_series(evidence.health),
         kinds={kind: _arrival_metrics(rows) for kind, rows in kinds.items()},
         errors=_ranked(tally.errors),
@@ -146,7 +145,7 @@ def summarise_level(
         offenders=promises.offenders,
         missing=tuple(promises.missing),
         not_fired=_not_fired(run, tally, evidence),
-        undeclared=tuple(undeclared(_broken_by_us(run), services)),
+        undeclared=_undeclared(run, evidence),
     )
 
 
@@ -168,9 +167,10 @@ def _not_fired(run: RunFacts, tally: LevelTally, evidence: Evidence) -> tuple[st
     return (*not_fired(declared.crash, evidence.crashes), *outages, *faults)
 
 
-def _broken_by_us(run: RunFacts) -> set[str]:
-    """Services that the scenario itself makes fail."""
-    return {outage.service for outage in run.declared.outage} | faulted_services(run.declared.fault)
+def _undeclared(run: RunFacts, evidence: Evidence) -> tuple[str, ...]:
+    """Services that were away, and it was not the scenario itself that made them fail."""
+    ours = {outage.service for outage in run.declared.outage} | faulted_services(run.declared.fault)
+    return tuple(undeclared(ours, service_metrics(evidence.health)))
 
 
 def _status(label: str, manifest: Manifest, tally: LevelTally) -> tuple[Status, str]:

@@ -16,6 +16,7 @@ from harness.observation.manifest import Manifest
 from harness.statistics.level import CUT, REFUSED_BY_US, LevelSummary
 from harness.statistics.summary import Summary
 from harness.verdict.check import Check, Result
+from harness.verdict.control import Beside
 from harness.verdict.explanation import interval, signed
 from harness.verdict.gate import LevelGate
 from harness.verdict.invariants import invariants, workflows
@@ -49,6 +50,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     limits_judged: bool  # False: there were no limits, the run was judged on validity only
     checks: tuple[Check, ...]
     gate: tuple[LevelGate, ...] = ()  # of a run that was compared with its baseline
+    beside: tuple[Beside, ...] = ()  # of a run with a control arm
 
 
 WAYS_OUT: Mapping[str, str] = {
@@ -57,9 +59,16 @@ WAYS_OUT: Mapping[str, str] = {
 }
 
 
-def judge(summary: Summary, limits: Limits | None, manifest: Manifest, gates: Sequence[LevelGate] = ()) -> Verdict:
-    """Judge a run by `limits` and by what the gate says of its levels; without limits, only by whether it can be
-    trusted, which is no pass."""
+def judge(
+    summary: Summary,
+    limits: Limits | None,
+    manifest: Manifest,
+    gates: Sequence[LevelGate] = (),
+    further: Sequence[Check] = (),
+    beside: tuple[Beside, ...] = (),
+) -> Verdict:
+    """Judge a run by `limits`, by what the gate says of its levels, and by `further` checks, as of its control arm;
+    without limits, only by whether it can be trusted, which is no pass."""
     checks = [*_run_checks(summary, manifest)]
     if limits is None:
         text = f"there are no limits to hold it against; write them into baselines/{summary.scenario}.toml"
@@ -72,6 +81,7 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest, gates: Se
             checks.append(_refused_by_us(check) if level.status in REFUSED_BY_US else check)
     for gate in gates:
         checks += _gate_checks(gate)
+    checks += further
     word = _word(checks, gates)
     return Verdict(
         word=word,
@@ -81,6 +91,7 @@ def judge(summary: Summary, limits: Limits | None, manifest: Manifest, gates: Se
         limits_judged=limits is not None,
         checks=tuple(checks),
         gate=tuple(gates),
+        beside=beside,
     )
 
 
