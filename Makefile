@@ -6,7 +6,7 @@ SCENARIO ?= scenarios/concurrent_workflows.toml
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench gate-live golden clean
+.PHONY: help setup run test check bench gate-live golden resilience resilience-full clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ check: $(STAMP) ## lint, format and types; check every shipped scenario
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/harness check scenarios
+
+resilience: $(STAMP) ## walk the fault catalogue at 25 workflows at once, each row beside its control arm: about 6 minutes
+	$(BIN)/harness run scenarios/resilience --level 25
+
+resilience-full: $(STAMP) ## the same at 10, 25 and 50
+	$(BIN)/harness run scenarios/resilience
 
 bench: $(STAMP) ## measure what the product costs, as ratios of interleaved rounds
 	$(BIN)/python -m tests.bench

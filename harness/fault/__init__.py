@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 FAULTS: Mapping[str, str] = {
     "target.freeze": "harness.fault.held:Frozen",
+    "target.block_loop": "harness.fault.target:LoopBlocked",
+    "target.kill": "harness.fault.target:Killed",
     "redis.freeze": "harness.fault.held:Frozen",
     "redis.pause_writes": "harness.fault.redis:WritesPaused",
     "redis.full": "harness.fault.redis:MemoryFull",

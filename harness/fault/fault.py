@@ -53,6 +53,15 @@ class Bench(Protocol):
     def pids(self, what: str) -> list[int]:
         """The processes of `target`, `redis` or `postgres` that live now, the oldest first; only of our own."""
 
+    def ask_target(self, order: bytes, timeout_s: float) -> bytes:
+        """The line that the target's host answers to a line. Blocking. Raises HarnessError."""
+
+    def note_kill(self, pid: int) -> bool:
+        """Write down that this process of the target is about to be killed, so that it has a successor.
+
+        False: it is not the one that serves any more.
+        """
+
     def start(self, module: str, first_line: bytes) -> Child:
         """Run `python -m module` beside the run, ended with it at the latest."""
 
@@ -77,4 +86,4 @@ class Fault(Protocol):
     @property
     def needs(self) -> tuple[str, ...]:
         """What has to be there: `proxy:redis`, `server:redis` (one that we started), `process:redis` (by ourselves, in
-        no container), `target`."""
+        no container), `target`, `store` (what outlives the target)."""

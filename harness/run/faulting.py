@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import IO
 import msgspec
 import psutil
 
-from harness.child import Child, Children
+from harness.child import Child, Children, expect_line
 from harness.errors import HarnessError
 from harness.fault.fault import Bite, Toxics
 from harness.observation.faults import FaultEvent, Turn
+from harness.run.hosting import Hosting
 from harness.scenario.faults import PlannedFault
 from harness.service.process import ProcessServer
 from harness.service.service import Running
@@ -37,7 +38,7 @@ class LevelBench:
     children: Children
     running: Mapping[str, Running]
     proxies: Mapping[str, Toxics] = field(default_factory=dict)
-    target_pid: Callable[[], int | None]
+    hosting: Hosting | None = None
 
     def proxy(self, service: str) -> Toxics:
         """The proxy in front of it."""
@@ -49,14 +50,26 @@ class LevelBench:
 
     def pids(self, what: str) -> list[int]:
         """Its processes that live now, the oldest first."""
-        server = self.running.get(what)
-        root = self.target_pid() if what == "target" else server.pid if isinstance(server, ProcessServer) else None
+        server = self.hosting.host if what == "target" and self.hosting is not None else self.running.get(what)
+        root = server.pid if isinstance(server, Child | ProcessServer) else None
         try:
             parent = psutil.Process(root) if root is not None else None
             tree = [parent, *parent.children(recursive=True)] if parent is not None else []
         except psutil.NoSuchProcess:
             return []
         return [each.pid for each in tree]
+
+    def ask_target(self, order: bytes, timeout_s: float) -> bytes:
+        """What its host says."""
+        assert self.hosting is not None, "checked before the run"
+        host = self.hosting.host
+        host.tell(order)
+        return expect_line(host, timeout_s)
+
+    def note_kill(self, pid: int) -> bool:
+        """In the run's `crashes.jsonl`."""
+        assert self.hosting is not None, "checked before the run"
+        return self.hosting.note_kill(pid)
 
     def start(self, module: str, first_line: bytes) -> Child:
         """A process of the run's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -59,6 +60,7 @@ class Hosting:
         *,
         level: str,
         run_dir: Path,
+        t0: float,
         orders: tuple[CrashOrder, ...],
         config: Callable[[CrashOrder | None], HostConfig],
         python: str | None = None,
@@ -67,6 +69,7 @@ class Hosting:
         self._children = children
         self._name = name
         self._level = level
+        self._t0 = t0
         self._orders = list(orders)
         self._config = config
         self._python = python
@@ -92,6 +95,18 @@ class Hosting:
         elif code is not None:
             return self.host.with_last_words(f"the target's process ended (exit {code}) during the level")
         return None
+
+    def note_kill(self, pid: int) -> bool:
+        """The process `pid` is about to be killed from outside, at no point in particular: it will have a successor.
+
+        False when another process serves by now.
+        """
+        if pid != self.host.pid or self.host.returncode() is not None:
+            return False
+        fired = CrashFired(self._level, time.monotonic() - self._t0, "kill", "anywhere", pid)
+        with self._path.open("ab") as file:
+            file.write(msgspec.json.encode(fired) + b"\n")
+        return True
 
     def end(self) -> None:
         """End the process, and whatever it replaced. One that paused itself since the last look goes on to its end."""

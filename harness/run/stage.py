@@ -124,7 +124,7 @@ class Stage:
             namespace=self.provisions.services(self.index).namespace,
             children=self.children,
             running=self.provisions.running,
-            target_pid=lambda: hosting.host.pid if hosting else None,
+            hosting=hosting,
         )
         return Faults(planned, bench, self.run_dir / faults.FILE, level=self.level.label, t0=self.manifest.t0)
 
@@ -172,6 +172,7 @@ class Stage:
             f"target-{self._name}",
             level=self.level.label,
             run_dir=self.run_dir,
+            t0=self.manifest.t0,
             orders=crash_orders(self.scenario.crash),
             config=lambda crash: self._host_config(services, crash),
             python=self.python,

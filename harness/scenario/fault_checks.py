@@ -34,6 +34,9 @@ def _needs(scenario: Scenario, draft: Draft) -> Iterator[Mistake]:
             _, _, service = need.partition(":")
             if need == "target" and scenario.target == "http":
                 yield Mistake(path, "a black box is not ours to break", reads=(path, ("target",)))
+            elif need == "store" and (scenario.target != "embedded" or scenario.state.store == "memory"):
+                text = "what only memory knows is lost with its process; set [state] store, or say --state redis"
+                yield Mistake(path, text, reads=(path, ("state", "store")))
             elif service and service not in used:
                 text = f"{service} is not used by this scenario; say which [state] store, or which agents ask models"
                 yield Mistake(path, text, reads=(path, ("state", "store")))

@@ -23,9 +23,10 @@ import uvloop
 from harness.child import allow_many_files, die_with_parent, first_line
 from harness.errors import UsageError
 from harness.target.serving import Connection, Host
-from harness.target.target import HostConfig, HostFailed, HostReady, Target
+from harness.target.target import BlockLoop, HostConfig, HostFailed, HostReady, LoopWasBlocked, Target
 from harness.target.wire import BACKLOG
 
+Say = Callable[[HostReady | HostFailed | LoopWasBlocked], None]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -39,7 +40,7 @@ def build_target(config: HostConfig) -> Target:
     return target
 
 
-async def serve(config: HostConfig, say: Callable[[HostReady | HostFailed], None], stdin_fd: int) -> int:
+async def serve(config: HostConfig, say: Say, stdin_fd: int) -> int:
     """Serve until standard input ends or SIGTERM. Returns the exit code."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -57,7 +58,7 @@ async def serve(config: HostConfig, say: Callable[[HostReady | HostFailed], None
     host = Host(target, config.services, clock=lambda: time.monotonic() - config.t0)
     server = await loop.create_unix_server(lambda: Connection(host), config.socket, backlog=BACKLOG)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_reader(stdin_fd, _on_input, stdin_fd, stop)
+    loop.add_reader(stdin_fd, _Orders(stdin_fd, stop, say))
     host.tick(loop.time())
     say(HostReady())
     await stop.wait()
@@ -66,10 +67,28 @@ async def serve(config: HostConfig, say: Callable[[HostReady | HostFailed], None
     return 0
 
 
-def _on_input(stdin_fd: int, stop: asyncio.Event) -> None:
-    if not os.read(stdin_fd, 4096):
-        asyncio.get_running_loop().remove_reader(stdin_fd)
-        stop.set()
+class _Orders:
+    """What comes on standard input: lines by which the loop is blocked, and at last its end, which ends the host."""
+
+    def __init__(self, stdin_fd: int, stop: asyncio.Event, say: Say) -> None:
+        self._stdin_fd = stdin_fd
+        self._stop = stop
+        self._say = say
+        self._rest = b""
+
+    def __call__(self) -> None:
+        """There is something to read."""
+        read = os.read(self._stdin_fd, 4096)
+        if not read:
+            asyncio.get_running_loop().remove_reader(self._stdin_fd)
+            self._stop.set()
+            return
+        *lines, self._rest = (self._rest + read).split(b"\n")
+        for line in lines:
+            order = msgspec.json.decode(line, type=BlockLoop)
+            began = time.monotonic()
+            time.sleep(order.blocked_s)  # in the loop, which is what it is for
+            self._say(LoopWasBlocked(time.monotonic() - began))
 
 
 def main() -> None:

@@ -122,6 +122,18 @@ class HostConfig:
     import_from: str | None = None  # a folder put first on sys.path: the scenario's
 
 
+class BlockLoop(msgspec.Struct, frozen=True):
+    """A line on a host's standard input: block the event loop for so long."""
+
+    blocked_s: float
+
+
+class LoopWasBlocked(msgspec.Struct, tag_field="type", tag="blocked", frozen=True):
+    """The host's answer, when it was."""
+
+    blocked_s: float
+
+
 class HostReady(msgspec.Struct, tag_field="type", tag="ready", frozen=True):
     """A host's one line on its standard output: it listens."""
 

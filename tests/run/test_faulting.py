@@ -16,11 +16,13 @@ from harness.child import Children
 from harness.errors import HarnessError
 from harness.fault import FAULTS
 from harness.observation.faults import FILE, FaultEvent
+from harness.observation.manifest import ServiceUsed
 from harness.run.faulting import Faults, LevelBench
 from harness.run.listening import Interrupt, Silent
 from harness.run.plan import Options, prepare
 from harness.run.run import execute
 from harness.scenario.faults import planned_faults
+from harness.service.process import ProcessServer
 from harness.statistics.summary import summarise
 
 WAIT_S = 20.0
@@ -58,14 +60,16 @@ room = "100000 %"
 
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
-    """A target of sorts: it can be held still."""
+    """A server of sorts: it can be held still."""
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
         yield process
         process.kill()
 
 
 def faults_of(tmp_path: Path, children: Children, pid: int, *tables: dict[str, object]) -> Faults:
-    bench = LevelBench(seed=1, lease_s=5.0, namespace="", children=children, running={}, target_pid=lambda: pid)
+    used = ServiceUsed(service="redis", provider="program", version="0", address="nowhere")
+    running = {"redis": ProcessServer("", used, pid=pid)}
+    bench = LevelBench(seed=1, lease_s=5.0, namespace="", children=children, running=running)
     return Faults(planned_faults(tables, FAULTS), bench, tmp_path / FILE, level="2", t0=time.monotonic())
 
 
@@ -92,7 +96,7 @@ def children(tmp_path: Path) -> Iterator[Children]:
 
 def test_a_window_is_kept_and_told_of(tmp_path: Path, children: Children, process: subprocess.Popen[bytes]) -> None:
     """Every turn has its line, in order, about when it was to be taken."""
-    table = {"kind": "target.freeze", "at": "200 ms", "for": "400 ms"}
+    table = {"kind": "redis.freeze", "at": "200 ms", "for": "400 ms"}
     faults = faults_of(tmp_path, children, process.pid, table)
     faults.begin(0.0)
     wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
@@ -101,7 +105,7 @@ def test_a_window_is_kept_and_told_of(tmp_path: Path, children: Children, proces
     found = events(tmp_path)
     assert [each.turn for each in found] == ["begins", "began", "bit", "lifts", "lifted"]
     assert psutil.Process(process.pid).status() != psutil.STATUS_STOPPED
-    assert (found[0].kind, found[0].level, found[0].fault, found[-1].bites) == ("target.freeze", "2", 0, 1)
+    assert (found[0].kind, found[0].level, found[0].fault, found[-1].bites) == ("redis.freeze", "2", 0, 1)
     assert found[0].at >= 0.2
     assert found[3].at - found[0].at >= 0.4
     faults.end()
@@ -111,7 +115,7 @@ def test_the_end_lifts_what_acts_and_begins_nothing(
     tmp_path: Path, children: Children, process: subprocess.Popen[bytes]
 ) -> None:
     """As when somebody wants out in the middle of it."""
-    now, later = ({"kind": "target.freeze", "at": at, "for": "60 s"} for at in ("0 s", "1 min"))
+    now, later = ({"kind": "redis.freeze", "at": at, "for": "60 s"} for at in ("0 s", "1 min"))
     faults = faults_of(tmp_path, children, process.pid, now, later)
     faults.begin(0.0)
     wait_until(lambda: "bit" in [each.turn for each in events(tmp_path)])

@@ -36,7 +36,9 @@ def test_a_process_that_paused_itself_at_last_ends_in_order() -> None:
             options={},
             import_from=folder,
         )
-        hosting = Hosting(children, "target", level="1", run_dir=Path(folder), orders=(), config=lambda _: config)
+        hosting = Hosting(
+            children, "target", level="1", run_dir=Path(folder), t0=0.0, orders=(), config=lambda _: config
+        )
         os.kill(hosting.host.pid, signal.SIGSTOP)
         latest = time.monotonic() + WAIT_S
         while psutil.Process(hosting.host.pid).status() != psutil.STATUS_STOPPED:
