@@ -149,8 +149,7 @@ class Faults:
             file.flush()
 
         window = planned.window
-        begins = self._t0 + began + window.at
-        if await self._until(begins):
+        if await self._until(self._t0 + began + window.at):
             return
         bites = 0
         try:
@@ -158,12 +157,13 @@ class Faults:
                 note("begins")
                 bite: Bite = await acting.enter_async_context(planned.fault.inject(self._bench))
                 note("began")
+                ends = time.monotonic() + window.lasts  # breaking may have taken a while: hundreds of connections
                 while True:
-                    over = await self._until(min(begins + window.lasts, time.monotonic() + LOOK_EVERY_S))
+                    over = await self._until(min(ends, time.monotonic() + LOOK_EVERY_S))
                     before, bites = bites, await bite.count()
                     if bites and not before:
                         note("bit", bites=bites)
-                    if over or time.monotonic() >= begins + window.lasts:
+                    if over or time.monotonic() >= ends:
                         break
                 note("lifts")
             note("lifted", bites=bites)
