@@ -49,14 +49,12 @@ class TargetError(HarnessError):
 
 
 class Rejected(TargetError):
-    """The target's admission queue was full: definitely not started, safe to submit again after `retry_after_s`."""
+    """The target's admission queue was full, or it sheds load: definitely not started, safe to submit again after
+    `retry_after_s`. `reason` says which; left out, the queue was full."""
 
-    def __init__(self, *, retry_after_s: float, queue_depth: int) -> None:
-        super().__init__(
-            f"admission queue full at depth {queue_depth}; retry after {retry_after_s:g} s",
-            definite=True,
-            error_class="rejected",
-        )
+    def __init__(self, *, retry_after_s: float, queue_depth: int, reason: str = "") -> None:
+        self.reason = reason or f"admission queue full at depth {queue_depth}"
+        super().__init__(f"{self.reason}; retry after {retry_after_s:g} s", definite=True, error_class="rejected")
         self.retry_after_s = retry_after_s
         self.queue_depth = queue_depth
 

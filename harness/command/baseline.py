@@ -114,11 +114,11 @@ def record(
 
     options = Options(levels=levels, measure_s=measure, baselines=baselines, reports=reports)
     [plan] = prepare_all([scenario], options)
-    code, run_dir = run_one(plan, GateOptions(duet=False), as_json=False, quiet=quiet)
+    code, judged = run_one(plan, GateOptions(duet=False), as_json=False, quiet=quiet)
     if code not in (0, 3):
         click.echo("not accepted: the run broke a promise, see above", err=True)
         raise click.exceptions.Exit(code)
-    for line in accept_run(run_dir, plan.baselines, levels=levels, by=by or _person(), at=_now(), dry_run=False):
+    for line in accept_run(judged.run_dir, plan.baselines, levels=levels, by=by or _person(), at=_now(), dry_run=False):
         click.echo(line)
 
 

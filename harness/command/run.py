@@ -73,6 +73,7 @@ def run(
     quiet: bool,
 ) -> None:
     """Run scenarios (files, folders, or names in scenarios/) and judge them."""
+    from harness.report.scorecard import print_scorecard
     from harness.run.plan import Options
 
     options = Options(
@@ -93,7 +94,14 @@ def run(
     plans = prepare_all(scenario, options, gate.words())
     if as_json and len(plans) > 1:
         raise UsageError("--json prints one document; run one scenario at a time with it")
-    codes = [run_one(plan, comparing, as_json=as_json, quiet=quiet)[0] for plan in plans]
+    codes, runs = [], []
+    for plan in plans:
+        code, judged = run_one(plan, comparing, as_json=as_json, quiet=quiet)
+        codes.append(code)
+        runs.append(judged)
+        if code == EXIT_INTERRUPTED:
+            break
+    print_scorecard(runs, sys.stdout)
     raise click.exceptions.Exit(_worst(codes))
 
 
@@ -115,8 +123,8 @@ def prepare_all(names: Sequence[str], options: Options, further: Sequence[str] =
     return plans
 
 
-def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: bool) -> tuple[int, Path]:
-    """Execute, judge and report one plan, compared with its baseline if that was asked for; exit code and folder."""
+def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: bool) -> tuple[int, JudgedRun]:
+    """Execute, judge and report one plan, compared with its baseline if that was asked for; with the exit code."""
     from harness.report.live import LiveProgress
     from harness.run.controlled import execute_controlled
     from harness.run.listening import Interrupt
@@ -142,7 +150,7 @@ def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: 
         sys.stdout.flush()
     except BrokenPipeError:  # the verdict stands, whoever reads it
         forget_stdout()
-    return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.verdict.exit_code, run_dir
+    return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.verdict.exit_code, judged
 
 
 def _write_reports(judged: JudgedRun, run_dir: Path) -> None:

@@ -172,6 +172,7 @@ class HostUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     queue_peak: int = 0
     accepted: int = 0
     rejected: int = 0
+    shed: int = 0  # of those, before the queue was full, because waiting took too long
     pools: dict[str, PoolUse] = {}
     loop_lags_s: tuple[float, ...] = ()
     state: StateUse | None = None

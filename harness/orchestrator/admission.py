@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from harness.errors import Rejected
 from harness.orchestrator.pool import Pool
+from harness.orchestrator.shedding import Shedding
 
 RATE_OVER = 64
 """Completions the rate behind `retry_after_s` is measured over."""
@@ -26,25 +27,36 @@ Ticket = tuple[float, asyncio.Future[None] | None]
 
 
 class Admission:
-    """`slots` workflows run; the next `queue` wait in order of acceptance; one more is refused."""
+    """`slots` workflows run; the next `queue` wait in order of acceptance; one more is refused.
 
-    def __init__(self, slots: int, queue: int, *, clock: Callable[[], float]) -> None:
+    With `shed_s` fewer may wait when waiting takes longer than that; `shed` counts who was refused for it.
+    """
+
+    def __init__(self, slots: int, queue: int, *, clock: Callable[[], float], shed_s: float | None = None) -> None:
         self.slots = Pool(slots, clock=clock)
         self.queue_peak = 0
         self.accepted = 0
         self.rejected = 0
+        self.shed = 0
         self._queue = queue
+        self._shedding = Shedding(shed_s, queue) if shed_s is not None else None
         self._clock = clock
         self._ended_at: deque[float] = deque(maxlen=RATE_OVER)
 
     def admit(self, *, promised: bool = False) -> Ticket:
         """Accept a workflow, or raise `Rejected`. Never waits. What an earlier owner `promised` is never refused."""
-        slots = self.slots
-        if not promised and slots.busy >= slots.size and slots.waiting >= self._queue:
-            self.rejected += 1
-            raise Rejected(retry_after_s=self._retry_after_s(slots.waiting), queue_depth=slots.waiting)
-        now = self._clock()
+        slots, shedding, now = self.slots, self._shedding, self._clock()
+        if not promised and slots.busy >= slots.size:
+            if slots.waiting >= self._queue:
+                raise self._refusal(f"admission queue full at depth {slots.waiting}")
+            if shedding is not None and shedding.refuses(slots.waiting, now):
+                self.shed += 1
+                raise self._refusal(
+                    f"overloaded: waiting takes longer than {shedding.target_s:g} s, at depth {slots.waiting}"
+                )
         waiting = slots.take(now)
+        if shedding is not None and waiting is not None:
+            shedding.entered(waiting, now)
         self.accepted += 1
         if waiting is not None and slots.waiting > self.queue_peak:
             self.queue_peak = slots.waiting
@@ -54,15 +66,27 @@ class Admission:
         """An accepted workflow will not run after all: its place goes to the next."""
         _, waiting = ticket
         if waiting is None or waiting.done():
-            self.slots.release(self._clock())
+            self._release(self._clock())
         else:
             self.slots.leave(waiting)
+            if self._shedding is not None:
+                self._shedding.left(waiting)
 
     def ended(self) -> None:
         """A workflow that had a slot gives it back."""
         now = self._clock()
         self._ended_at.append(now)
+        self._release(now)
+
+    def _release(self, now: float) -> None:
         self.slots.release(now)
+        if self._shedding is not None:
+            self._shedding.settle(now)
+
+    def _refusal(self, reason: str) -> Rejected:
+        depth = self.slots.waiting
+        self.rejected += 1
+        return Rejected(retry_after_s=self._retry_after_s(depth), queue_depth=depth, reason=reason)
 
     def _retry_after_s(self, depth: int) -> float:
         """Until half the queue will have drained, at the rate of the last RATE_OVER completions up to now.

@@ -6,6 +6,7 @@ has to show, here when its form is wrong, and in the workflow's digest when only
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from harness.llm.canary import Canary
 from harness.llm.client.client import TOOL, Answer, LlmFailed, Model, Prompt
 from harness.llm.script import prose
 from harness.observation.observation import LlmUse
+from harness.orchestrator.breaker import Breaker, BreakerOpen, Permit
 from harness.orchestrator.call import AgentFailed, Call
 from harness.scenario.models import Ask, Llm
 
@@ -76,10 +78,15 @@ def _thrown(steps: Generator[Any, Any, Answer], error: BaseException) -> Callabl
 
 
 class Asking:
-    """Asks models for findings, and counts what that took. `clock` gives seconds."""
+    """Asks models for findings, and counts what that took. `clock` gives seconds.
 
-    def __init__(self, models: dict[str, Model], *, clock: Callable[[], float]) -> None:
+    With a `breaker`, calls go through it: one that raises counts as failed, except where asking again would change
+    nothing, because then it is the question that was wrong. What an answer is worth is no matter of the breaker's.
+    """
+
+    def __init__(self, models: dict[str, Model], *, clock: Callable[[], float], breaker: Breaker | None = None) -> None:
         self._models = models
+        self._breaker = breaker
         self._clock = clock
         self._in_flight = 0
         self._calls = 0
@@ -88,9 +95,16 @@ class Asking:
         self._streamed = 0
 
     async def finding(self, ask: Ask, call: Call, right: bytes) -> bytes:
-        """The finding that a model answered with; `right` is what it is asked for. Raises `AgentFailed`."""
-        model = self._models[ask.api.partition(".")[0]]
-        metered = Metered(model.ask(ask, prompt_of(ask, call, right), call.attempt))
+        """The finding that a model answered with; `right` is what it is asked for.
+
+        Raises `AgentFailed`, or `BreakerOpen` when no model was asked.
+        """
+        model, breaker = self._models[ask.api.partition(".")[0]], self._breaker
+        permit = breaker.admit() if breaker is not None else None
+        if breaker is not None and permit is None:
+            raise BreakerOpen(f"step {call.step.name!r}", "llm")
+        asked = model.ask(ask, prompt_of(ask, call, right), call.attempt)
+        metered = Metered(asked if breaker is None or permit is None else _behind(breaker, permit, asked, call))
         began = self._clock()
         self._in_flight += 1
         try:
@@ -128,7 +142,29 @@ class Asking:
             await model.close()
 
 
-def open_asking(options: Options, url: str | None, *, clock: Callable[[], float]) -> Asking | None:
+async def _behind(breaker: Breaker, permit: Permit, asked: Awaitable[Answer], call: Call) -> Answer:
+    """The answer; the breaker is told how the call went. A deadline of the step's own ends it as a failure."""
+    try:
+        answer = await asked
+    except asyncio.CancelledError:
+        if call.alarm is not None and call.alarm.step_is_late:
+            breaker.record(permit, failed=True)
+        else:
+            breaker.give_back(permit)
+        raise
+    except LlmFailed as failed:
+        breaker.record(permit, failed=not failed.final)
+        raise
+    except BaseException:
+        breaker.give_back(permit)
+        raise
+    breaker.record(permit, failed=False)
+    return answer
+
+
+def open_asking(
+    options: Options, url: str | None, *, clock: Callable[[], float], breaker: Breaker | None = None
+) -> Asking | None:
     """What the declared works ask with; None when none asks. Raises UsageError."""
     providers = {work.llm.api.partition(".")[0] for _, work in options.works if work.llm is not None}
     if not providers:
@@ -150,7 +186,7 @@ def open_asking(options: Options, url: str | None, *, clock: Callable[[], float]
         raise UsageError(
             f"agents ask models by SDKs, and {error.name} is missing: pip install 'orchestration-harness[llm]'"
         ) from None
-    return Asking(models, clock=clock)
+    return Asking(models, clock=clock, breaker=breaker)
 
 
 def prompt_of(ask: Ask, call: Call, right: bytes) -> Prompt:

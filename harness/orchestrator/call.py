@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from harness.errors import HarnessError
+from harness.orchestrator.deadline import Alarm
 from harness.scenario.shapes import Step
 from harness.target.target import WorkflowRequest
 
@@ -48,6 +49,7 @@ class Call(msgspec.Struct, eq=False):
     llm_wait_s: float = 0.0  # counted up by the agent
     tokens: int = 0  # counted up by the agent
     held: Held | None = None  # set by the agent, released when the step ends
+    alarm: Alarm | None = None  # the deadlines that it runs under
 
 
 AgentFunction = Callable[[Call], Awaitable[bytes]]

@@ -33,6 +33,7 @@ class Alarm(msgspec.Struct, eq=False):
     due: float
     step: str | None = None
     fired: bool = False
+    asked: bool = False
 
     def begin_step(self, step: str, now: float, deadline_s: float) -> None:
         """The task works on `step` from now."""
@@ -62,12 +63,21 @@ class Alarm(msgspec.Struct, eq=False):
             self.fired = True
             self.task.cancel()
 
-    def overran(self) -> bool:
-        """To be asked once, in `except CancelledError`: whether the deadline alone is why the task was cancelled.
+    @property
+    def step_is_late(self) -> bool:
+        """Whether the deadline that cancelled the task was a step's own."""
+        return self.fired and self.step is not None
 
-        When somebody cancelled from outside as well, the outside wins, as with `asyncio.timeout`.
+    def overran(self) -> bool:
+        """To be asked in `except CancelledError`: whether the deadline alone is why the task was cancelled.
+
+        When somebody cancelled from outside as well, the outside wins, as with `asyncio.timeout`. It is answered
+        once: a cancellation that comes after the deadline was made an error of is somebody else's.
         """
-        return self.fired and self.task.uncancel() <= self.cancelling
+        if not self.fired or self.asked:
+            return False
+        self.asked = True
+        return self.task.uncancel() <= self.cancelling
 
 
 class Deadlines:
@@ -114,10 +124,28 @@ class Deadlines:
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep) if self._alarms else None
 
 
+class StepTimeout(TargetError):
+    """A step passed its own deadline."""
+
+    def __init__(self, step: str, workflow: str) -> None:
+        message = f"step {step!r} of workflow {workflow!r} passed its deadline"
+        super().__init__(message, definite=True, error_class="step_deadline")
+
+
+def step_timeout(alarm: Alarm, request: WorkflowRequest) -> StepTimeout | None:
+    """To be asked in `except CancelledError` inside a step: its time-out, if its own deadline alone is why.
+
+    The cancellation is then taken back, and the time-out is to be raised in its place. The workflow's deadline is
+    left to whoever runs the workflow.
+    """
+    if alarm.step is None or not alarm.overran():
+        return None
+    return StepTimeout(alarm.step, request.id)
+
+
 def late(alarm: Alarm, request: WorkflowRequest) -> TargetError:
     """What a task whose deadline fired failed of."""
     if alarm.step is None:
         message = f"workflow {request.id!r} passed its deadline of {request.deadline_s:g} s"
         return TargetError(message, definite=True, error_class="workflow_deadline")
-    message = f"step {alarm.step!r} of workflow {request.id!r} passed its deadline"
-    return TargetError(message, definite=True, error_class="step_deadline")
+    return StepTimeout(alarm.step, request.id)

@@ -22,9 +22,11 @@ import msgspec
 
 from harness.errors import Rejected, TargetError
 from harness.observation.observation import HostUse
+from harness.orchestrator.breakers import Breakers
 from harness.orchestrator.call import AgentFunction
 from harness.orchestrator.crash import FILE, CrashPoints
 from harness.orchestrator.engine import Engine
+from harness.orchestrator.guarded import guarding
 from harness.orchestrator.lease import Lease, outlasting
 from harness.orchestrator.options import Options
 from harness.orchestrator.outside import Outside, open_outside
@@ -70,6 +72,7 @@ class DurableOrchestrator:
         self._traced: set[type[Exception]] = set()  # mistakes of agents that are in the log
         self._turns: Turns | None = None
         self._waiting_peak = 0
+        self._breakers = Breakers(options, clock=clock)
         place = options.placement
         self._points = CrashPoints(
             place.crash if place else None,
@@ -86,14 +89,11 @@ class DurableOrchestrator:
         """
         options = self._options
         async with AsyncExitStack() as opened:
+            opened.enter_context(self._breakers)
             self._raw: StateStore = await outlasting(lambda: self.open(services), clock=self._clock)
             opened.push_async_callback(self._raw.close)
-            self._lease = Lease(
-                self._raw,
-                lease_s=options.state.lease,
-                clock=self._clock,
-                on_replaced=lambda: self._on_replaced("another orchestrator holds the lease"),
-            )
+            replaced = partial(self._on_replaced, "another orchestrator holds the lease")
+            self._lease = Lease(self._raw, lease_s=options.state.lease, clock=self._clock, on_replaced=replaced)
             opened.push_async_callback(self._lease.release)
             token = await self._lease.acquire()
             self._store = Owned(self._raw, prefix=WORKFLOWS, token=token, points=self._points)
@@ -109,7 +109,12 @@ class DurableOrchestrator:
                 opened.push_async_callback(self._turns.close)
                 options = unqueued(options)
             self._engine = Engine(
-                options, store=self._store, clock=self._clock, agents=self._agents, outside=self._outside
+                options,
+                store=self._store,
+                clock=self._clock,
+                agents=self._agents,
+                outside=self._outside,
+                breakers=self._breakers,
             )
             opened.push_async_callback(self._engine.stop)
             await self._engine.start(services)
@@ -118,7 +123,8 @@ class DurableOrchestrator:
 
     async def open(self, services: Services) -> StateStore:
         """The store that the options name."""
-        return await open_store(self._options.state, services, clock=self._clock, between=self._between)
+        guard = guarding(self._breakers.dependencies)
+        return await open_store(self._options.state, services, clock=self._clock, between=self._between, guard=guard)
 
     async def reach(self, services: Services, token: int) -> Outside | None:
         """What its agents reach for outside, as the owner with this token."""
@@ -141,7 +147,7 @@ class DurableOrchestrator:
             self._engine.admit(request)
         except Rejected as no:
             depth = self._turns.waiting if self._turns else no.queue_depth
-            raise Rejected(retry_after_s=no.retry_after_s, queue_depth=depth) from None
+            raise Rejected(retry_after_s=no.retry_after_s, queue_depth=depth, reason=no.reason) from None
 
     async def accept(self, request: WorkflowRequest) -> None:
         """Write down that it was accepted. Raises `TargetError` when that cannot be done within its deadline."""

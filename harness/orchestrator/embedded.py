@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
+from harness.orchestrator.breakers import Breakers
 from harness.orchestrator.call import AgentFunction
 from harness.orchestrator.crash import CrashPoints
 from harness.orchestrator.engine import Engine
@@ -46,10 +48,13 @@ class Embedded(Engine):
     ) -> None:
         store = MemoryStore(clock=clock) if store is None else store
         self._read = read_options(options)
-        super().__init__(self._read, store=store, clock=clock, agents=agents)
+        self._recorded = ExitStack()
+        breakers = Breakers(self._read, clock=clock)
+        super().__init__(self._read, store=store, clock=clock, agents=agents, breakers=breakers)
 
     async def start(self, services: Services) -> None:
-        """Open what agents reach for outside, and warm up."""
+        """Open what agents reach for outside and the record of the breakers, and warm up."""
+        self._recorded.enter_context(self._breakers)
         disarmed = CrashPoints(None, path=None, level="", t0=0.0, clock=self._clock)
         self._means.outside = await open_outside(
             self._read, services, self._store, token=0, points=disarmed, clock=self._clock
@@ -59,5 +64,6 @@ class Embedded(Engine):
     async def stop(self) -> None:
         """Release everything."""
         await super().stop()
+        self._recorded.close()
         if self._means.outside is not None:
             await self._means.outside.close()

@@ -16,7 +16,8 @@ from harness.errors import TargetError, VersionConflict, unknown_name
 from harness.observation.observation import HostUse, Outcome, PoolUse
 from harness.orchestrator.admission import Admission, Ticket
 from harness.orchestrator.agent import Means
-from harness.orchestrator.breaker import AgentBreaker
+from harness.orchestrator.breakers import Breakers
+from harness.orchestrator.bulkhead import pool_of
 from harness.orchestrator.call import AgentFailed, AgentFunction, Call
 from harness.orchestrator.context import (
     FINISHED_KEPT_S,
@@ -29,7 +30,6 @@ from harness.orchestrator.context import (
 from harness.orchestrator.deadline import Alarm, Deadlines, late
 from harness.orchestrator.options import Options
 from harness.orchestrator.outside import Outside
-from harness.orchestrator.pool import Pool
 from harness.orchestrator.retry import RetryBudget, retry_wait_s
 from harness.orchestrator.workflow import Plan, PlannedStep, plan
 from harness.store.store import StateStore, StoreUnavailable, Versioned
@@ -56,7 +56,7 @@ class Engine:
     """Workflows of the kinds in `options`, over `store`.
 
     `agents` replaces the declared work of the agents it names. `clock` gives seconds and is what deadlines, pools and
-    rates are counted by; it runs as the loop's timers do.
+    rates are counted by; it runs as the loop's timers do. `breakers` that are given are put on record by who gave them.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Engine:
         clock: Callable[[], float],
         agents: Mapping[str, AgentFunction] | None = None,
         outside: Outside | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
         bounds = options.orchestrator
         self._live_ttl_s = options.state.ttl
@@ -75,23 +76,17 @@ class Engine:
         self._store = store
         self._clock = clock
         self._retry_wait_s = bounds.retry_wait
-        self._admission = Admission(bounds.slots, bounds.queue, clock=clock)
+        self._admission = Admission(bounds.slots, bounds.queue, clock=clock, shed_s=bounds.shed)
         self._budget = RetryBudget(bounds.retry_budget, clock=clock)
         self._deadlines = Deadlines(clock=clock)
         self._tickets: dict[str, Ticket] = {}  # admitted, and not yet in `run`
-        self._means = Means(
-            seed=options.seed,
-            time_scale=options.time_scale,
-            cpu_workers=bounds.cpu_workers,
-            clock=clock,
-            outside=outside,
-        )
+        workers, scale = bounds.cpu_workers, options.time_scale
+        self._means = Means(seed=options.seed, time_scale=scale, cpu_workers=workers, clock=clock, outside=outside)
         self._options = options
-        self._pools = {agent: Pool(options.declared(agent).pool, clock=clock) for agent in sorted(options.agents)}
-        rules = {agent: options.declared(agent).breaker for agent in sorted(options.agents)}
-        breakers = {agent: AgentBreaker(agent, rule, clock=clock) for agent, rule in rules.items() if rule}
+        self._pools = {agent: pool_of(agent, options.declared(agent), clock) for agent in sorted(options.agents)}
+        self._breakers = Breakers(options, clock=clock) if breakers is None else breakers
         self._plans = {
-            workflow.kind: plan(workflow, options, self._pools, self._means, agents or {}, breakers)
+            workflow.kind: plan(workflow, options, self._pools, self._means, agents or {}, self._breakers.agents)
             for workflow in options.workflow
         }
 
@@ -100,7 +95,8 @@ class Engine:
         if any(work.llm for _, work in self._options.works):
             from harness.orchestrator.asking import open_asking  # the SDKs' memory is not every orchestrator's
 
-            self._means.asking = open_asking(self._options, services.llm_url, clock=self._clock)
+            breaker = self._breakers.dependencies.get("llm")
+            self._means.asking = open_asking(self._options, services.llm_url, clock=self._clock, breaker=breaker)
         if any(work.cpu for _, work in self._options.works):
             await self._means.burners.start()
 
@@ -178,6 +174,7 @@ class Engine:
             queue_peak=admission.queue_peak,
             accepted=admission.accepted,
             rejected=admission.rejected,
+            shed=admission.shed,
             pools=pools,
             llm=asking.use() if asking else None,
         )
@@ -232,16 +229,15 @@ class Engine:
     async def _step(self, flow: _Flow, step: PlannedStep, alarm: Alarm) -> None:
         """One step: an instance of its agent, what it needs, its attempts, its finding into the shared context."""
         clock, pool, store, key = self._clock, step.pool, self._store, flow.request.id
-        call, outcome = Call(flow.request, step.step), _FAILED
+        call, outcome = Call(flow.request, step.step, alarm=alarm), _FAILED
         queued = clock()
-        started: float | None = queued
+        started: float | None = None
         alarm.begin_step(step.name, queued, step.deadline_s)
-        place = pool.take(queued)
         try:
+            place = pool.take(queued)
             if place is not None:
-                started = None
                 await pool.granted(place)
-                started = clock()
+            started = queued if place is None else clock()
             if step.needs:
                 found = await store.read(key) if flow.known is None else flow.known
                 call.findings = needed_findings(found, key, step)

@@ -119,11 +119,19 @@ def _bound_mistakes(options: Options) -> Iterator[str]:
         "orchestrator.cpu_workers": (options.orchestrator.cpu_workers, 1),
         "orchestrator.retry_budget": (options.orchestrator.retry_budget, 0),
         "orchestrator.retry_wait": (options.orchestrator.retry_wait, 0),
+        "orchestrator.shed": (options.orchestrator.shed or 0, 0),
         "time_scale": (options.time_scale, 0),
     }
     for name, agent in options.agent.items():
         least[f"agent.{name}.pool"] = (agent.pool, 1)
         least[f"agent.{name}.attempts"] = (agent.attempts, 1)
+        least[f"agent.{name}.waiting"] = (agent.waiting or 0, 0)
+    rules = {f"orchestrator.breaker.{name}": rule for name, rule in options.orchestrator.breaker.items()}
+    rules |= {f"agent.{name}.breaker": agent.breaker for name, agent in options.agent.items() if agent.breaker}
+    for path, rule in rules.items():
+        least[f"{path}.calls_min"] = (rule.calls_min, 1)
+        least[f"{path}.window"] = (rule.window, 1)
+        least[f"{path}.half_open"] = (rule.half_open, 1)
     for path, (value, at_least) in least.items():
         if value < at_least:
             yield f"{path}: {value} is less than {at_least}"

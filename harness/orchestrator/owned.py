@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from harness.errors import HarnessError
+from harness.orchestrator.breaker import BreakerOpen
 from harness.orchestrator.crash import CrashPoints
+from harness.orchestrator.guarded import StoreRefused
 from harness.store.fallback import FallbackStore
 from harness.store.store import Expired, Operation, StateStore, StoreUnavailable, Versioned, WriteResult, one_by_one
 
@@ -36,8 +38,9 @@ class Owned:
     """A `StateStore` of the documents below `prefix`, every write of which carries the owner's `token`.
 
     A write whose answer was lost is sent again with the same operation id until it is answered: whoever cannot wait
-    cancels, as deadlines do. A write that is refused for its token raises `Replaced`. Merging a step's finding is a
-    checkpoint, and passes its crash points.
+    cancels, as deadlines do. A breaker that refuses is not waited for: that raises `BreakerOpen`, except for an end, a
+    claim and a scan, which must not be given up. A write that is refused for its token raises `Replaced`. Merging a
+    step's finding is a checkpoint, and passes its crash points.
     """
 
     def __init__(self, store: StateStore, *, prefix: str, token: int, points: CrashPoints) -> None:
@@ -71,7 +74,9 @@ class Owned:
         step = next(iter(fields), "")
         if step != END:
             self._points.passed("before_checkpoint", key, step)
-        result = await self._answered(lambda: self._store.merge(where, fields, op_id=op_id, ttl_s=ttl_s, fence=token))
+        result = await self._answered(
+            lambda: self._store.merge(where, fields, op_id=op_id, ttl_s=ttl_s, fence=token), patient=step == END
+        )
         if step != END:
             self._points.passed("after_checkpoint", key, step)
         return self._owned(key, result)
@@ -83,7 +88,7 @@ class Owned:
     async def claim(self, key: str, fence: int = 0) -> Versioned | Expired | None:
         """Make the document this owner's own, and read it. Raises `Replaced` when a newer owner has it."""
         token = fence or self._token
-        found = await self._answered(lambda: self._store.claim(self._prefix + key, token))
+        found = await self._answered(lambda: self._store.claim(self._prefix + key, token), patient=True)
         if isinstance(found, Versioned) and found.fence > token:
             self.fenced += 1
             raise Replaced(f"{key} belongs to an orchestrator with token {found.fence}; ours is {token}")
@@ -99,19 +104,23 @@ class Owned:
                 raise StoreUnavailable("only some of the documents are known, because the store is away")
             return found
 
-        found = await self._answered(whole)
+        found = await self._answered(whole, patient=True)
         return [(key.removeprefix(self._prefix), document) for key, document in found]
 
     async def close(self) -> None:
         """The store is its owner's to close."""
 
-    async def _answered(self, operation: Callable[[], Awaitable[_T]]) -> _T:
+    async def _answered(self, operation: Callable[[], Awaitable[_T]], *, patient: bool = False) -> _T:
         """The operation's answer, however long the store is away. What is wrong is said in the log, once."""
-        wait_s = RETRY_FIRST_S
+        wait_s, was_sent = RETRY_FIRST_S, False
         while True:
             try:
                 return await operation()
             except StoreUnavailable as error:
+                if not isinstance(error, StoreRefused):
+                    was_sent = True
+                elif not patient:
+                    raise BreakerOpen("state", error.server, definite=not was_sent) from error
                 if str(error) != self.trouble:
                     self.trouble = str(error)
                     print(f"waiting for the store: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the host's log

@@ -8,7 +8,7 @@ from itertools import pairwise
 from operator import itemgetter
 
 from harness.orchestrator.agent import DeclaredAgent, Means
-from harness.orchestrator.breaker import AgentBreaker
+from harness.orchestrator.breaker import Breaker, around
 from harness.orchestrator.call import AgentFunction
 from harness.orchestrator.options import Options
 from harness.orchestrator.pool import Pool
@@ -49,13 +49,13 @@ def plan(
     pools: Mapping[str, Pool],
     means: Means,
     agents: Mapping[str, AgentFunction],
-    breakers: Mapping[str, AgentBreaker],
+    breakers: Mapping[str, Breaker],
 ) -> Plan:
     """Tie the declared steps to pools and to what is done in them: `agents` by name, else their declared work."""
 
     def performing(agent: str) -> AgentFunction:
         perform = agents.get(agent) or DeclaredAgent(options.work(workflow, agent), means)
-        return breakers[agent].around(perform) if agent in breakers else perform
+        return around(agent, breakers[agent], perform) if agent in breakers else perform
 
     perform = {agent: performing(agent) for agent in {step.agent for step in workflow.declared_steps}}
     steps = tuple(

@@ -228,13 +228,7 @@ class Stage:
             file.write(msgspec.json.encode(found) + b"\n")
         return end
 
-    def _follow(
-        self,
-        load: Child,
-        cast: _Cast,
-        listener: Listener,
-        interrupt: Interrupt,
-    ) -> LevelEnd:
+    def _follow(self, load: Child, cast: _Cast, listener: Listener, interrupt: Interrupt) -> LevelEnd:
         """Pass on what the load process says until it is done, the target dies, or the person wants out."""
         said: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=_read_lines, args=(load, said), name="load-reports", daemon=True).start()

@@ -1,13 +1,17 @@
-"""What a scenario may get wrong about the embedded target: workflows, their steps, agents and their work."""
+"""What a scenario may get wrong about the embedded target: workflows, their steps, agents and their work.
+
+`breaker_checks` holds what it may get wrong about breakers, bulkheads and shedding.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 from harness.errors import unknown_name
+from harness.scenario.breaker_checks import check_breakers
 from harness.scenario.checks import Draft, at_least, positive, share
 from harness.scenario.mistakes import KeyPath, Mistake, nearest
-from harness.scenario.scenario import Breaker, Work, Workflow
+from harness.scenario.scenario import Work, Workflow
 from harness.scenario.shapes import SHAPES, Step
 
 
@@ -25,8 +29,7 @@ def check_agents(draft: Draft) -> Iterator[Mistake]:
         yield from at_least((*path, "attempts"), agent.attempts, 1)
         yield from positive((*path, "deadline"), agent.deadline)
         yield from _check_work(draft, (*path, "work"), agent.work)
-        if agent.breaker is not None:
-            yield from _check_breaker((*path, "breaker"), agent.breaker)
+    yield from check_breakers(draft)
     orchestrator = draft.scenario.orchestrator
     yield from at_least(("orchestrator", "slots"), orchestrator.slots, 1)
     yield from at_least(("orchestrator", "queue"), orchestrator.queue, 0)
@@ -129,13 +132,3 @@ def _check_work(draft: Draft, path: KeyPath, work: Work) -> Iterator[Mistake]:
         text = unknown_name("model", work.think.model, draft.known.models)
         yield Mistake((*path, "think", "model"), text)
     yield from at_least((*path, "think", "output_tokens"), work.think.output_tokens, 1)
-
-
-def _check_breaker(path: KeyPath, breaker: Breaker) -> Iterator[Mistake]:
-    yield from share((*path, "failures"), breaker.failures)
-    yield from positive((*path, "failures"), breaker.failures)
-    yield from at_least((*path, "calls_min"), breaker.calls_min, 1)
-    yield from positive((*path, "open"), breaker.open)
-    if breaker.window < breaker.calls_min:
-        text = f"{breaker.window} attempts are remembered, and {breaker.calls_min} must be seen before it may open"
-        yield Mistake((*path, "window"), text, reads=((*path, "window"), (*path, "calls_min")))

@@ -40,12 +40,20 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """A circuit breaker: when it opens, and for how long. Of `interlock-cb`, count-based."""
+    """A circuit breaker: when it opens, for how long, and how it finds out that it may close again.
 
-    failures: Share = 0.5  # of the last `window` attempts; at this share it opens
-    calls_min: int = 10  # attempts before it may open
-    window: int = 100
-    open: Seconds = 10.0  # calls are refused; after it one call probes, and closes or opens it again
+    A call is an attempt of an agent's step, an operation of a store, or one question to a model. What ended by the
+    step's own deadline has failed; what was cancelled otherwise is not counted.
+    """
+
+    failures: Share = 0.5  # of the last calls; at this share it opens
+    slow: Seconds | None = None  # a call that takes longer is slow, failed or not; left out: none is
+    slow_share: Share = 0.5  # of the last calls; when so many of them were slow it opens, too
+    calls_min: int = 10  # calls before it may open
+    window: int = 100  # how many calls are the last ones
+    window_s: Seconds | None = None  # instead of `window`: the calls of the last so many seconds
+    open: Seconds = 10.0  # calls are refused for so long; after it calls probe, and close or open it again
+    half_open: int = 1  # probes: calls let through then, in all; judged by the same shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,7 @@ class Agent:
     deadline: Seconds = 30.0  # of one step, all its attempts and its wait for the pool together
     attempts: int = 3  # tries of one step, the first included
     work: Work = field(default_factory=Work)
+    waiting: int | None = None  # steps that may wait for an instance; one more fails (bulkhead_full); left out: any
     breaker: Breaker | None = None  # shared by all workflows; none when left out
 
 
@@ -122,6 +131,8 @@ class Orchestrator:
     cpu_workers: int = 1  # processes that burn the agents' CPU time
     retry_budget: Share = 0.2  # retries / first attempts, over all agents; beyond it a failed attempt is final
     retry_wait: Seconds = 0.05  # before the second attempt; doubles, with seeded jitter
+    shed: Seconds | None = None  # workflows are rejected when the queue is so long that others wait longer than this
+    breaker: Mapping[str, Breaker] = field(default_factory=dict)  # on what it depends on: redis, postgres, llm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

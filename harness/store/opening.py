@@ -11,8 +11,17 @@ from harness.service.asking import asyncpg_missing
 from harness.store.dual import DualStore
 from harness.store.fallback import FallbackStore
 from harness.store.memory import MemoryStore
+from harness.store.restoring import Restoring
 from harness.store.store import Operation, StateStore
 from harness.target.target import Services
+
+Guard = Callable[[str, StateStore], StateStore]
+"""What is put in front of a server's store, given the server's name; it has the powers of the store."""
+
+
+def unguarded(server: str, store: StateStore) -> StateStore:
+    """Nothing is."""
+    return store
 
 
 async def open_store(
@@ -21,6 +30,7 @@ async def open_store(
     *,
     clock: Callable[[], float],
     between: Callable[[Operation], None] | None = None,
+    guard: Guard = unguarded,
 ) -> StateStore:
     """The store that `state` names, at the addresses of `services`; its server answered.
 
@@ -33,12 +43,12 @@ async def open_store(
     if state.store == "redis":
         from harness.store.redis import RedisStore
 
-        redis = await RedisStore.connect(_redis_url(services), namespace=services.namespace)
+        redis = guard("redis", await RedisStore.connect(_redis_url(services), namespace=services.namespace))
         return FallbackStore(redis, documents_max=state.fallback_max, clock=clock) if state.fallback else redis
-    authority = await _postgres(services)
+    authority = guard("postgres", await _postgres(services))
     if state.store == "postgres":
         return authority
-    return await _mirrored(authority, services, between)
+    return await _mirrored(authority, services, between, guard)
 
 
 def state_use(store: StateStore) -> StateUse:
@@ -67,13 +77,15 @@ async def _postgres(services: Services) -> StateStore:
 
 
 async def _mirrored(
-    authority: StateStore, services: Services, between: Callable[[Operation], None] | None
+    authority: StateStore, services: Services, between: Callable[[Operation], None] | None, guard: Guard
 ) -> StateStore:
     """The authority with its mirror in Redis, which need not be there yet."""
     from harness.store.redis import RedisStore
 
     try:
-        dual = DualStore(authority, RedisStore(_redis_url(services), namespace=services.namespace), between=between)
+        mirror = guard("redis", RedisStore(_redis_url(services), namespace=services.namespace))
+        assert isinstance(mirror, Restoring), "a guard has the powers of what it guards"
+        dual = DualStore(authority, mirror, between=between)
     except BaseException:
         await authority.close()
         raise
