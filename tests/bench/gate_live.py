@@ -3,8 +3,8 @@
     python tests/bench/gate_live.py [--aa 20] [--ab 20] [--pairs 10] [--scenario regression]
 
 A/A: the last commit against itself. A/B: against a copy of it in which every CPU step takes 20 % more (`cpu`), one
-agent's takes 40 % more (`agent`), or every 100th step waits (`tail`: 3 % of workflows, so that p95 stays). Each line is one duet; nothing is left out and
-nothing is run twice.
+agent's takes 40 % more (`agent`), or every 100th step waits (`tail`: 3 % of workflows, so that p95 stays). Each line is
+one duet; nothing is left out and nothing is run twice.
 """
 
 from __future__ import annotations
