@@ -21,12 +21,14 @@ from harness.report.rows import (
     cell,
     level_rows,
     other_limits,
+    paired_lines,
     plain,
+    recovered,
     used_services,
 )
 from harness.scenario.units import render
-from harness.statistics.faults import Broken
 from harness.statistics.level import LevelSummary
+from harness.statistics.resilience import FaultRow
 from harness.statistics.summary import Summary
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
@@ -65,7 +67,13 @@ def _print(console: Console, judged: JudgedRun) -> None:
     _gate(console, judged.verdict)
     for text in aligned([[*BESIDE_COLUMNS], *beside_rows(judged.verdict)]) if judged.verdict.beside else ():
         console.print(text, soft_wrap=True)
-    for line in (*_errors(summary), *_faults(summary), *_crashes(summary)):
+    for line in (
+        *paired_lines(judged.verdict),
+        *_errors(summary),
+        *_faults(summary),
+        *_breakers(summary),
+        *_crashes(summary),
+    ):
         console.print(line, soft_wrap=True)
     console.print()
     _verdict(console, judged.verdict)
@@ -139,12 +147,26 @@ def _faults(summary: Summary) -> list[str]:
     ]
 
 
-def _broken(fault: Broken) -> str:
+def _broken(fault: FaultRow) -> str:
     if fault.bit is None:
         return f"{fault.kind} (met nothing)"
-    if fault.lifted is None or fault.began is None:
+    if fault.lifted is None:
         return f"{fault.kind} (not known to be lifted)"
-    return f"{fault.kind} for {render(fault.lifted - fault.began, 'duration')} (bites: {fault.bites})"
+    lasted = render(fault.lifted - fault.began, "duration")
+    after = recovered(fault)
+    back = {"unharmed": "no harm done", "unknown": "recovery not known"}.get(after, f"recovered after {after}")
+    return f"{fault.kind} for {lasted} (bites: {fault.bites}; {back})"
+
+
+def _breakers(summary: Summary) -> list[str]:
+    """Breakers that opened; the others are in the run's report.md."""
+    return [
+        f"level {level.level}: the breaker of {use.of} {use.name} opened {use.opened} times, for "
+        f"{render(use.open_s, 'duration')} in all, and refused {use.refused} calls"
+        for level in summary.levels
+        for use in level.breakers
+        if use.opened
+    ]
 
 
 def _crashes(summary: Summary) -> list[str]:

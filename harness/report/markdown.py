@@ -18,6 +18,7 @@ from harness.report.gate import (
 from harness.report.llm import AGENT_LLM_COLUMNS, agents_asking, has_calls, llm_remarks, llm_table
 from harness.report.rows import (
     BESIDE_COLUMNS,
+    BREAKER_COLUMNS,
     FAULT_COLUMNS,
     LEVEL_COLUMNS,
     RECOVERY_COLUMNS,
@@ -26,19 +27,21 @@ from harness.report.rows import (
     any_too_few,
     beside_rows,
     bounds,
+    breaker_cells,
     cell,
     counted,
     fault_cells,
     level_rows,
     markdown_table,
     markdown_text,
+    paired_lines,
     recovery_cells,
     used_services,
 )
 from harness.report.sparkline import SPARKLINE_NOTE, sparkline
 from harness.scenario.units import render
 from harness.statistics.level import LevelSummary
-from harness.statistics.metrics import LLM_METRICS, METRICS, SERVICE_METRICS, STATE_METRICS, Metric
+from harness.statistics.metrics import FAULT_METRICS, LLM_METRICS, METRICS, SERVICE_METRICS, STATE_METRICS, Metric
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
 
@@ -76,6 +79,7 @@ def _lines(judged: JudgedRun) -> Iterator[str]:
     yield from _models(summary.levels)
     yield from _gate(verdict)
     yield from markdown_table(BESIDE_COLUMNS, beside_rows(verdict))
+    yield from (line for text in paired_lines(verdict) for line in (text, ""))
     yield from _checks(verdict)
     for level in summary.levels:
         yield from _level(level)
@@ -154,7 +158,7 @@ def _level(level: LevelSummary) -> Iterator[str]:
         if metric.value is not None
     ]
     yield from markdown_table(["metric", "value", BOUNDS, "n"], rows)
-    absent = {*STATE_METRICS, *(() if has_calls(level) else LLM_METRICS)}
+    absent = {*STATE_METRICS, *FAULT_METRICS, *(() if has_calls(level) else LLM_METRICS)}
     missing = [name for name, metric in found.items() if metric.value is None and name not in absent]
     if missing:
         yield from (f"Not measured: {', '.join(missing)}.", "")
@@ -164,6 +168,7 @@ def _level(level: LevelSummary) -> Iterator[str]:
     yield from _by_name("service", level.services, tuple(SERVICE_METRICS), "service")
     yield from _series(level)
     yield from markdown_table(FAULT_COLUMNS, [fault_cells(fault) for fault in level.faults])
+    yield from markdown_table(BREAKER_COLUMNS, [breaker_cells(use) for use in level.breakers])
     yield from markdown_table(RECOVERY_COLUMNS, [recovery_cells(recovery) for recovery in level.crashes])
     yield from markdown_table(["error class", "count"], [[name, str(count)] for name, count in level.errors.items()])
     yield from markdown_table(["degraded", "count"], [[name, str(count)] for name, count in level.degraded.items()])

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from harness.observation.manifest import Manifest
 from harness.scenario.units import render
+from harness.statistics.breakers import BreakerUse
 from harness.statistics.crashes import Recovery
-from harness.statistics.faults import Broken
 from harness.statistics.level import LevelSummary
 from harness.statistics.metrics import TOO_FEW_BELOW, Metric, metric_type, render_metric
+from harness.statistics.resilience import FaultRow
 from harness.verdict.check import Check
 from harness.verdict.verdict import Verdict
 
@@ -29,7 +30,18 @@ LEVEL_COLUMNS: Mapping[str, str] = {
 ROWS_MAX = 100
 """Of a table in Markdown; a CI step summary has a limit."""
 
-FAULT_COLUMNS = ("fault", "began", "bit", "lifted", "bites")
+BREAKER_COLUMNS = ("breaker of", "opened", "open for", "refused", "probes", "too many")
+FAULT_COLUMNS = (
+    "fault",
+    "began",
+    "bit",
+    "lifted",
+    "bites",
+    "noticed after",
+    "recovered after",
+    "backlog",
+    "drained after",
+)
 BESIDE_COLUMNS = ("level", "metric", "with its faults", "control arm")
 RECOVERY_COLUMNS = ("crash", "at", "host answered after", "in flight", "all of those ended after")
 
@@ -88,10 +100,19 @@ def recovery_cells(recovery: Recovery) -> list[str]:
     return [f"{recovery.how} at {recovery.point}", f"{recovery.at:.3f} s", times[0], str(recovery.in_flight), times[1]]
 
 
-def fault_cells(fault: Broken) -> list[str]:
-    """A fault and when it acted, as FAULT_COLUMNS."""
+def fault_cells(fault: FaultRow) -> list[str]:
+    """A fault, when it acted, and what came of it, as FAULT_COLUMNS."""
     times = ["never" if at is None else f"{at:.3f} s" for at in (fault.began, fault.bit, fault.lifted)]
-    return [fault.kind, *times, str(fault.bites)]
+    noticed = "-" if fault.detect is None else render_metric(fault.detect.metric, "duration")
+    drained = render_metric(fault.drain.drained.metric, "duration")
+    return [fault.kind, *times, str(fault.bites), noticed, recovered(fault), str(fault.drain.backlog), drained]
+
+
+def recovered(fault: FaultRow) -> str:
+    """How long it was felt after it had gone."""
+    if fault.recover.ending in ("unharmed", "unknown"):
+        return fault.recover.ending
+    return render_metric(fault.recover.metric, "duration")
 
 
 def beside_rows(verdict: Verdict) -> list[list[str]]:
@@ -100,6 +121,21 @@ def beside_rows(verdict: Verdict) -> list[list[str]]:
         [each.level, each.metric, *(cell(Metric(value=value), each.metric) for value in (each.broken, each.control))]
         for each in verdict.beside
     ]
+
+
+def paired_lines(verdict: Verdict) -> Iterator[str]:
+    """What became of the workflows that both arms have, a line a level."""
+    for level, found in verdict.against.items():
+        yield (
+            f"level {level}, of {found.paired} workflows that both arms have: {found.broken} succeeded only in the "
+            f"control arm, {found.mended} only with the faults"
+        )
+
+
+def breaker_cells(use: BreakerUse) -> list[str]:
+    """A breaker and what it went through, as BREAKER_COLUMNS."""
+    counts = (str(count) for count in (use.refused, use.probes, use.over))
+    return [f"{use.of} {use.name}", str(use.opened), render(use.open_s, "duration"), *counts]
 
 
 def bounds(metric: Metric | None, name: str) -> str:

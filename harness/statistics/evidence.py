@@ -9,11 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from harness.observation import faults, history, ledger, llm
+from harness.observation import breakers, faults, history, ledger, llm
+from harness.observation.breakers import BreakerEvent
 from harness.observation.faults import FaultEvent
 from harness.observation.journal import Damage, read_lines
 from harness.observation.manifest import Manifest
 from harness.observation.observation import AuditResult, CrashFired, HealthSample, ResourceSample
+from harness.statistics.breakers import read_breakers
 from harness.statistics.calls import LevelCalls, read_calls
 from harness.statistics.crashes import read_crashes
 from harness.statistics.faults import read_faults
@@ -34,6 +36,7 @@ class Evidence:
     crashes: Sequence[CrashFired] = ()
     audits: Sequence[AuditResult] = ()
     faults: Sequence[FaultEvent] = ()
+    breakers: Sequence[BreakerEvent] = ()
     ledger: LevelLedger | None = None
     history: LevelHistory | None = None
     calls: LevelCalls | None = None
@@ -47,6 +50,7 @@ def read_evidence(run_dir: Path, manifest: Manifest, tally: Tally, damage: Damag
     health = read_health(run_dir / "health.jsonl", damage)
     crashes = read_crashes(run_dir / "crashes.jsonl", damage)
     broken = read_faults(run_dir / faults.FILE, damage)
+    opened = read_breakers(run_dir / breakers.FILE, damage)
     audits = _read_audits(run_dir / "audit.jsonl", damage)
     ledgers = read_ledger(run_dir / ledger.FILE, levels, damage)
     histories = read_history(run_dir / history.FILE, began, damage)
@@ -58,6 +62,7 @@ def read_evidence(run_dir: Path, manifest: Manifest, tally: Tally, damage: Damag
             crashes=crashes.get(label, ()),
             audits=audits.get(label, ()),
             faults=broken.get(label, ()),
+            breakers=opened.get(label, ()),
             ledger=None if ledgers is None else ledgers[label],
             history=None if histories is None else histories.get(label, LevelHistory()),
             calls=None if calls is None else calls.get(label, LevelCalls()),

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from harness.observation.manifest import LevelStatus, Manifest
 from harness.observation.observation import ResourceSample
-from harness.statistics.crashes import Recovery, not_fired, not_seen, recoveries, undeclared
+from harness.statistics.breakers import BreakerUse
+from harness.statistics.breaking import breaking
+from harness.statistics.crashes import Recovery, recoveries
 from harness.statistics.disturbance import disturbed_shares
 from harness.statistics.evidence import Evidence
-from harness.statistics.faults import Broken, broken, did_not_bite, faulted_services
 from harness.statistics.generator import Generator, check_generator, contamination
 from harness.statistics.health import ServiceSeries, service_metrics, service_series
 from harness.statistics.latency import (
@@ -34,6 +35,7 @@ from harness.statistics.metrics import Metric, split_part
 from harness.statistics.overhead import orchestration
 from harness.statistics.promises import RunFacts, count_promises
 from harness.statistics.quantile import Floats
+from harness.statistics.resilience import FaultRow
 from harness.statistics.resources import Window, host_metrics, pool_use, process_metrics, state_metrics
 from harness.statistics.tally import (
     CENSORED,
@@ -82,7 +84,8 @@ class LevelSummary(msgspec.Struct, frozen=True, kw_only=True):
     generator: Generator
     contaminated: tuple[str, ...]  # why the latencies may be the generator's own
     crashes: tuple[Recovery, ...] = ()
-    faults: tuple[Broken, ...] = ()
+    faults: tuple[FaultRow, ...] = ()
+    breakers: tuple[BreakerUse, ...] = ()
     offenders: dict[str, tuple[str, ...]] = {}  # by metric of what must never happen: the first of who did it
     missing: tuple[str, ...] = ()  # what the run's files should hold and do not
     not_fired: tuple[str, ...] = ()  # faults that were declared and did not take place
@@ -110,7 +113,6 @@ def summarise_level(
     final = "end" in tally.marks and status not in CUT
     promises = count_promises(tally, by_kind, duplicates, evidence, run, final=final, complete=status == "complete")
     kinds = {kind: _of_measure(rows, status) for kind, rows in by_kind.items()}
-    models = llm_metrics(evidence.calls, found, kinds, run.graphs, tally, window)
     metrics = {
         **_arrival_metrics(arrivals),
         **other_percentiles(arrivals),
@@ -119,9 +121,9 @@ def summarise_level(
         "unfinished": _unfinished(tally, everything, status, final=final),
         "throughput": _throughput(everything, window),
         **_resource_metrics(found, window, int(np.sum(_ended_within(everything, window)))),
-        **models.level,
+        **(broken := breaking(run, tally, evidence, by_kind, everything, window)).metrics,
+        **(models := llm_metrics(evidence.calls, found, kinds, run.graphs, tally, window)).level,
     }
-    generator = check_generator(found, tally.checks, window, metrics, in_flight_max)
     return LevelSummary(
         level=label,
         status=status,
@@ -138,14 +140,15 @@ def summarise_level(
         blocks=blocks(arrivals, window, disturbed_shares(found, block_edges(window))) if window else (),
         quantiles=deciles(arrivals),
         agent_blocks=_agent_blocks(tally, window),
-        generator=generator,
+        generator=(generator := check_generator(found, tally.checks, window, metrics, in_flight_max)),
         contaminated=contamination(generator, metrics),
         crashes=recoveries(evidence.crashes, everything, len(tally.open), found),
-        faults=broken(evidence.faults),
+        faults=broken.faults,
+        breakers=broken.breakers,
         offenders=promises.offenders,
         missing=tuple(promises.missing),
-        not_fired=_not_fired(run, tally, evidence),
-        undeclared=_undeclared(run, evidence),
+        not_fired=broken.not_fired,
+        undeclared=broken.undeclared,
     )
 
 
@@ -158,19 +161,6 @@ def _agent_blocks(tally: LevelTally, window: Window | None) -> dict[str, tuple[B
     if window is None:
         return {}
     return {agent: step_blocks(tally.step_rows(agent), window) for agent in sorted(tally.steps)}
-
-
-def _not_fired(run: RunFacts, tally: LevelTally, evidence: Evidence) -> tuple[str, ...]:
-    declared = run.declared
-    outages = not_seen(declared.outage, tally.marks.get("measure"), evidence.health)
-    faults = did_not_bite(declared.fault, evidence.faults) if "measure" in tally.marks else ()
-    return (*not_fired(declared.crash, evidence.crashes), *outages, *faults)
-
-
-def _undeclared(run: RunFacts, evidence: Evidence) -> tuple[str, ...]:
-    """Services that were away, and it was not the scenario itself that made them fail."""
-    ours = {outage.service for outage in run.declared.outage} | faulted_services(run.declared.fault)
-    return tuple(undeclared(ours, service_metrics(evidence.health)))
 
 
 def _status(label: str, manifest: Manifest, tally: LevelTally) -> tuple[Status, str]:

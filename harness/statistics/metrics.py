@@ -121,6 +121,35 @@ LLM_METRICS: Mapping[str, MetricType] = {
 }
 """Of calls to models, where there were any; a call belongs to measure if its workflow does."""
 
+FAULT_METRICS: Mapping[str, MetricType] = {
+    "ttd": MetricType(
+        "duration", "less", "from a fault's first bite to the first breaker that opened or fallback, the slowest fault"
+    ),
+    "ttr": MetricType(
+        "duration",
+        "less",
+        "from the lift of a fault to the end of the first of three windows with goodput and p95 as before it",
+    ),
+    "drain": MetricType(
+        "duration", "less", "from the lift of a fault until all that was due before it and in flight had ended"
+    ),
+    "blast_radius": MetricType(
+        "share", "less", "failed or slow workflows that never needed what was broken / failed or slow ones"
+    ),
+    "goodput_share": MetricType("count", "more", "ok ends within measure / arrivals due within it"),
+    "wake_spread": MetricType(
+        "duration", "more", "distance of the quartiles of how long after a 429's Retry-After retries came"
+    ),
+    "wakes_early": MetricType("count", "less", "retries before a 429's Retry-After had passed"),
+    "wasted_tokens": MetricType("count", "less", "tokens of calls that nothing came of"),
+    "wasted_cost": MetricType("cost", "less", "of calls that nothing came of"),
+    "breaker_opened": MetricType("count", "neither", "times that a circuit breaker opened"),
+    "breaker_refused": MetricType("count", "less", "calls that a circuit breaker refused"),
+    "breaker_probes": MetricType("count", "neither", "calls that half-open breakers let through"),
+    "breaker_over": MetricType("count", "less", "of those, more than are permitted at a time"),
+}
+"""Of faults, and of what there is against them: only where there is something to tell. FAULTS.md, section 1."""
+
 METRICS: Mapping[str, MetricType] = {
     "success": MetricType("share", "more", "ok / arrivals of measure", bounded=True),
     "error": MetricType("share", "less", "(failed + unknown, censored included) / arrivals of measure", bounded=True),
@@ -167,6 +196,7 @@ METRICS: Mapping[str, MetricType] = {
     "duplicates": MetricType("count", "less", "further ends of a workflow that had ended, in the whole level"),
     "unfinished": MetricType("count", "less", "in flight when the run was cut short, in the whole level"),
     **STATE_METRICS,
+    **FAULT_METRICS,
     **LLM_METRICS,
 }
 

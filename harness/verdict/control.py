@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from harness.observation.manifest import Manifest
+from harness.statistics.control import AgainstControl, against_control, arms_of
 from harness.statistics.level import LevelSummary
 from harness.statistics.summary import Summary, summarise
 from harness.verdict.check import Check
@@ -65,6 +66,16 @@ def control_checks(
             yield Check(
                 name=name, level=label, kind="validity", result="unsure", sentence=f"{text}, so it is no fault's"
             )
+
+
+def paired(run_dir: Path, control: Mapping[str, LevelSummary] | None) -> dict[str, AgainstControl]:
+    """By level, both arms, workflow by workflow. Both are read here, in one process, as their ids are hashed."""
+    runs = sorted((run_dir / CONTROL).glob("*/run.json")) if control else []
+    if not runs:
+        return {}
+    ours, theirs = arms_of(run_dir), arms_of(runs[-1].parent)
+    found = {label: against_control(ours[label], theirs[label]) for label in ours if label in theirs}
+    return {label: pair for label, pair in found.items() if pair is not None}
 
 
 def beside(summary: Summary, control: Mapping[str, LevelSummary] | None) -> Iterator[Beside]:

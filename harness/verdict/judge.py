@@ -14,7 +14,7 @@ from harness.observation.json_file import replace_json
 from harness.observation.manifest import Manifest, read_manifest
 from harness.scenario.scenario import Load
 from harness.statistics.summary import Summary, summarise
-from harness.verdict.control import beside, control_checks, read_control
+from harness.verdict.control import beside, control_checks, paired, read_control
 from harness.verdict.gated import gate_levels
 from harness.verdict.limits import Limits, load_limits
 from harness.verdict.verdict import Verdict, judge
@@ -46,7 +46,11 @@ def judge_run(run_dir: Path, *, against: Path | None = None) -> JudgedRun:
     gates = gate_levels(run_dir, manifest, summary, against)
     control = read_control(run_dir)
     further = [*control_checks(manifest, control, limits)]
-    verdict = judge(summary, limits, manifest, gates, further, tuple(beside(summary, control)))
+    verdict = msgspec.structs.replace(
+        judge(summary, limits, manifest, gates, further),
+        beside=tuple(beside(summary, control)),
+        against=paired(run_dir, control),
+    )
     judged = JudgedRun(run_dir, manifest, summary, verdict)
     if against is None:
         try:

@@ -48,7 +48,7 @@ def _judge(limit: Limit, measured: Metric, kind: MetricType) -> tuple[Result, st
     stated = f"{what} is {render_value(measured, kind.unit)} (n = {measured.n}{few})"
     if limit.holds(measured.value):
         if measured.at_least and limit.operator in ("<", "<=", "=="):
-            return "unsure", f"{stated}, and workflows at that rank had not ended: {limit.text} is not known to hold"
+            return "unsure", f"{stated}, and it had not ended when measurement did: {limit.text} is not known to hold"
         return "held", f"{stated}, within {limit.text}"
     if not kind.bounded:
         return "breached", f"{stated}; the limit is {limit.text}"

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from harness.observation.manifest import Manifest
+from harness.statistics.control import AgainstControl
 from harness.statistics.level import CUT, REFUSED_BY_US, LevelSummary
 from harness.statistics.summary import Summary
 from harness.verdict.check import Check, Result
@@ -51,6 +52,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
     gate: tuple[LevelGate, ...] = ()  # of a run that was compared with its baseline
     beside: tuple[Beside, ...] = ()  # of a run with a control arm
+    against: dict[str, AgainstControl] = {}  # by level: the same, workflow by workflow and window by window
 
 
 WAYS_OUT: Mapping[str, str] = {
@@ -65,7 +67,6 @@ def judge(
     manifest: Manifest,
     gates: Sequence[LevelGate] = (),
     further: Sequence[Check] = (),
-    beside: tuple[Beside, ...] = (),
 ) -> Verdict:
     """Judge a run by `limits`, by what the gate says of its levels, and by `further` checks, as of its control arm;
     without limits, only by whether it can be trusted, which is no pass."""
@@ -91,7 +92,6 @@ def judge(
         limits_judged=limits is not None,
         checks=tuple(checks),
         gate=tuple(gates),
-        beside=beside,
     )
 
 

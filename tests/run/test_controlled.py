@@ -71,6 +71,10 @@ def test_both_arms_are_told_side_by_side(run_dir: Path) -> None:
     assert control is not None
     assert 0.2 * control < broken < 0.85 * control
     assert verdict.word == "pass", verdict.sentences
+    against = verdict.against["2"]
+    assert (against.broken, against.mended) == (0, 0)
+    assert against.paired > 20
+    assert min(window.goodput.change or 0.0 for window in against.windows) < 0
 
 
 def test_a_run_whose_control_arm_is_gone_is_no_pass(copied: Path) -> None:

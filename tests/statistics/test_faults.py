@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.observation.faults import FaultEvent, Turn
-from harness.statistics.faults import broken, did_not_bite, faulted_services
+from harness.statistics.faults import did_not_bite, faulted_services
 from harness.statistics.summary import summarise
 from tests.conftest import RunBuilder
 
@@ -21,12 +21,6 @@ def events(*turns: Turn, fault: int = 0, kind: str = "redis.freeze") -> list[Fau
         FaultEvent(level="10", fault=fault, kind=kind, turn=turn, at=10.0 + second, bites=second)
         for second, turn in enumerate(turns)
     ]
-
-
-def test_a_fault_and_when_it_acted() -> None:
-    """From done to done; what it counted last."""
-    [found] = broken(events(*WHOLE))
-    assert (found.kind, found.began, found.bit, found.lifted, found.bites) == ("redis.freeze", 11.0, 12.0, 14.0, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""What was broken in a level, what noticed it, and what came of it: faults, breakers, and the metrics of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from harness.statistics.amplification import dispersion, wakes_after_429, waste
+from harness.statistics.breakers import BreakerUse, breaker_metrics, breaker_uses, openings
+from harness.statistics.crashes import not_fired, not_seen, undeclared
+from harness.statistics.evidence import Evidence
+from harness.statistics.faults import did_not_bite, faulted_services
+from harness.statistics.health import service_metrics
+from harness.statistics.metrics import Metric
+from harness.statistics.promises import RunFacts
+from harness.statistics.recovery import Detection, fallbacks_on
+from harness.statistics.resilience import FaultRow, LevelFacts, fault_metrics, fault_rows, goodput_share
+from harness.statistics.resources import Window
+from harness.statistics.tally import OK, LevelTally, Rows, outcome
+
+
+class Breaking(NamedTuple):
+    """Of one level."""
+
+    faults: tuple[FaultRow, ...]
+    breakers: tuple[BreakerUse, ...]
+    metrics: dict[str, Metric]
+    not_fired: tuple[str, ...]  # faults that were declared and did not take place
+    undeclared: tuple[str, ...]  # services that were away, and it was not the scenario that made them fail
+
+
+def breaking(
+    run: RunFacts,
+    tally: LevelTally,
+    evidence: Evidence,
+    by_kind: Mapping[str, Rows],
+    everything: Rows,
+    window: Window | None,
+) -> Breaking:
+    """`by_kind` are the workflows of all phases, `everything` the same in one, `window` the measure phase."""
+    uses = breaker_uses(evidence.breakers)
+    detections = [*fallbacks_on(evidence.samples), *(Detection(*each) for each in openings(evidence.breakers))]
+    faults: tuple[FaultRow, ...] = ()
+    metrics = breaker_metrics(uses)
+    if window is not None and evidence.faults:
+        facts = LevelFacts(by_kind, window, tally.last_at, sorted(detections), len(tally.open))
+        faults = fault_rows(evidence.faults, facts)
+        metrics |= {**fault_metrics(faults), "goodput_share": goodput_share(everything, window)}
+    return Breaking(
+        faults=faults,
+        breakers=uses,
+        metrics=metrics | _of_calls(evidence, everything),
+        not_fired=_not_fired(run, tally, evidence),
+        undeclared=_undeclared(run, evidence),
+    )
+
+
+def _of_calls(evidence: Evidence, everything: Rows) -> dict[str, Metric]:
+    """What models did for nothing, and how their refusals were answered."""
+    if evidence.calls is None:
+        return {}
+    calls = evidence.calls.rows
+    wakes = dispersion(wakes_after_429(calls))
+    lost = waste(calls, everything["id_hash"][outcome(everything) == OK])
+    spread = Metric(value=None) if wakes.spread_s is None else Metric(value=wakes.spread_s, n=wakes.wakes)
+    return {
+        "wasted_tokens": Metric(value=lost.tokens, n=len(calls)),
+        "wasted_cost": Metric(value=lost.cost_usd, n=len(calls)),
+        **({"wake_spread": spread, "wakes_early": Metric(value=wakes.early, n=wakes.wakes)} if wakes.wakes else {}),
+    }
+
+
+def _not_fired(run: RunFacts, tally: LevelTally, evidence: Evidence) -> tuple[str, ...]:
+    declared = run.declared
+    outages = not_seen(declared.outage, tally.marks.get("measure"), evidence.health)
+    faults = did_not_bite(declared.fault, evidence.faults) if "measure" in tally.marks else ()
+    return (*not_fired(declared.crash, evidence.crashes), *outages, *faults)
+
+
+def _undeclared(run: RunFacts, evidence: Evidence) -> tuple[str, ...]:
+    ours = {outage.service for outage in run.declared.outage} | faulted_services(run.declared.fault)
+    return tuple(undeclared(ours, service_metrics(evidence.health)))
