@@ -12,18 +12,8 @@ from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
 
 HEADINGS = (
-    "scenario",
-    "level",
-    "",
-    "bites",
-    "success",
-    "control",
-    "p95",
-    "control",
-    "ok rate",
-    "control",
-    "lost",
-    "twice",
+    *("scenario", "level", "", "bites", "success", "control", "p95", "control", "ok rate", "control"),
+    *("noticed after", "recovered after", "lost", "twice"),
 )
 
 
@@ -60,5 +50,5 @@ def _cells(run: JudgedRun, level: LevelSummary) -> Iterator[str]:
     for metric in ("success", "p95", "throughput"):
         yield cell(level.metric(metric), metric)
         yield cell(Metric(value=control[metric]), metric) if metric in control else "-"
-    for metric in ("lost", "dup_effects"):
+    for metric in ("ttd", "ttr", "lost", "dup_effects"):
         yield cell(level.metric(metric), metric)

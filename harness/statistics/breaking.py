@@ -62,7 +62,8 @@ def _of_calls(evidence: Evidence, everything: Rows) -> dict[str, Metric]:
     calls = evidence.calls.rows
     wakes = dispersion(wakes_after_429(calls))
     lost = waste(calls, everything["id_hash"][outcome(everything) == OK])
-    spread = Metric(value=None) if wakes.spread_s is None else Metric(value=wakes.spread_s, n=wakes.wakes)
+    # To a microsecond: below it there is only rounding.
+    spread = Metric(value=None) if wakes.spread_s is None else Metric(value=round(wakes.spread_s, 6), n=wakes.wakes)
     return {
         "wasted_tokens": Metric(value=lost.tokens, n=len(calls)),
         "wasted_cost": Metric(value=lost.cost_usd, n=len(calls)),
