@@ -2,6 +2,22 @@
 
 from collections.abc import Mapping
 
+_ON_THE_WAY = {
+    "slow": "Slow",
+    "throttle": "Throttled",
+    "slice": "Sliced",
+    "lose_packets": "Lossy",
+    "black_hole": "BlackHole",
+    "reset": "Reset",
+    "truncate": "Truncated",
+    "refuse": "Refused",
+}
+_PROXIED = {
+    f"{service}.{name}": f"harness.fault.proxied:{attribute}"
+    for service in ("redis", "postgres", "llm")
+    for name, attribute in _ON_THE_WAY.items()
+}
+
 FAULTS: Mapping[str, str] = {
     "target.freeze": "harness.fault.held:Frozen",
     "target.block_loop": "harness.fault.target:LoopBlocked",
@@ -15,6 +31,10 @@ FAULTS: Mapping[str, str] = {
     "postgres.lock": "harness.fault.postgres:TablesLocked",
     "postgres.read_only": "harness.fault.postgres:ReadOnly",
     "postgres.use_connections": "harness.fault.postgres:ConnectionsUsedUp",
+    **_PROXIED,
+    "redis.refuse_commands": "harness.fault.proxied:CommandsRefused",
+    "redis.lose_reply": "harness.fault.proxied:ReplyLost",
+    "postgres.lose_commit": "harness.fault.proxied:CommitLost",
     "machine.cpu": "harness.fault.machine:CpuContended",
     "machine.memory": "harness.fault.machine:MemoryHeld",
 }

@@ -25,8 +25,9 @@ class Toxics(Protocol):
     async def fired(self, name: str) -> int:
         """How often it acted so far."""
 
-    async def enable(self, *, enabled: bool) -> None:
-        """Whether connections are taken; those that there are are cut when not."""
+    async def enable(self, *, enabled: bool, lease_s: float = 0.0) -> None:
+        """Whether connections are taken; those that there are are cut when not, and `fired("down")` counts them. With
+        a lease they are taken again after so long."""
 
 
 class Bench(Protocol):

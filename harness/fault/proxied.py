@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class _Proxied:
     """A fault that is one toxic of the proxy, or two."""
 
     service: str
+    share: Share = 1.0  # of connections (of matching requests, where the fault is one of requests) that meet it
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -41,9 +43,9 @@ class _Proxied:
         fired = _Fired(proxy, names)
         try:
             for toxic in self.toxics():
-                name = f"{toxic['type']}_{toxic['stream']}_{id(fired):x}"
+                name = f"{toxic['type']}_{toxic['stream']}_{secrets.token_hex(4)}"
                 names.append(name)
-                await proxy.add({**toxic, "name": name, "lease_s": bench.lease_s})
+                await proxy.add({**toxic, "name": name, "toxicity": self.share, "lease_s": bench.lease_s})
             yield fired
         finally:
             for name in names:
@@ -153,13 +155,13 @@ class Truncated(_Proxied):
 class Lossy(_Proxied):
     """Some packets are lost and sent again after a timeout, as TCP does: what is behind them waits."""
 
-    share: Share = 0.01
+    loss: Share = 0.01  # of packets
     timeout: Seconds = 0.2  # until a lost one is sent again
     way: Way = "both"
 
     def toxics(self) -> Iterator[Toxic]:
         """Delays in the shape of retransmissions; no byte is lost."""
-        attributes = {"loss": self.share, "rto": round(self.timeout * 1000)}
+        attributes = {"loss": self.loss, "rto": round(self.timeout * 1000)}
         for stream in STREAMS[self.way]:
             yield {"type": "packet_loss", "stream": stream, "attributes": attributes}
 
@@ -180,7 +182,57 @@ class Refused(_Proxied):
         """Disabled, and enabled at the end."""
         proxy = bench.proxy(self.service)
         try:
-            await proxy.enable(enabled=False)
+            await proxy.enable(enabled=False, lease_s=bench.lease_s)
             yield _Fired(proxy, ["down"])
         finally:
             await proxy.enable(enabled=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandsRefused(_Proxied):
+    """Redis answers matching commands with an error instead of carrying them out.
+
+    LOADING, READONLY, OOM or BUSY is what it says after a restart, on a replica, without memory, and behind a long
+    script. What was refused was not done, and may be done again.
+    """
+
+    error: str = "LOADING"  # a code that Redis has, or a whole message
+    command: str = "*"  # globs of names, any of them: "SET|EVAL*"
+    key: str = "*"  # a glob of the first key
+
+    def toxics(self) -> Iterator[Toxic]:
+        """Not in Toxiproxy, which knows no requests."""
+        attributes = {"error": self.error, "command": self.command, "key": self.key}
+        yield {"type": "redis_error", "stream": "upstream", "attributes": attributes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyLost(_Proxied):
+    """Redis carries a command out, and its reply is lost with the connection.
+
+    Whoever sends it again does it twice, unless the operation's id tells that it was the same one: a client that
+    repeats by itself turns one push into two.
+    """
+
+    command: str = "*"  # globs of names, any of them: "SET|EVAL*"
+    key: str = "*"  # a glob of the first key
+    nth: int = 0  # which match on a connection; 0: every
+
+    def toxics(self) -> Iterator[Toxic]:
+        """Not in Toxiproxy, which knows no requests."""
+        attributes = {"command": self.command, "key": self.key, "nth": self.nth}
+        yield {"type": "redis_drop_reply", "stream": "upstream", "attributes": attributes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitLost(_Proxied):
+    """PostgreSQL commits, and the connection is cut before anybody hears of it.
+
+    The outcome is unknown to whoever asked: it has to be looked up by the operation's id, and not guessed.
+    """
+
+    nth: int = 0  # which commit on a connection; 0: every
+
+    def toxics(self) -> Iterator[Toxic]:
+        """Not in Toxiproxy, which knows no requests."""
+        yield {"type": "pg_cut_commit", "stream": "upstream", "attributes": {"nth": self.nth}}

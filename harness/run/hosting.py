@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,8 +15,9 @@ import msgspec
 from harness.child import Child, Children, expect_line
 from harness.errors import HarnessError, TargetUnavailable, UsageError
 from harness.observation.observation import CrashFired
+from harness.observation.resources import find_process
 from harness.orchestrator.crash import FILE, CrashOrder
-from harness.scenario.scenario import Crash
+from harness.scenario.scenario import Crash, Scenario
 from harness.target.target import HostConfig, HostFailed, HostReady
 
 HOST_READY_S = 60.0
@@ -28,6 +30,18 @@ def crash_orders(crash: Crash | None) -> tuple[CrashOrder, ...]:
     kills = [CrashOrder(point=point, how="kill", after_s=crash.every) for point in crash.kill]
     pauses = [CrashOrder(point=point, how="pause", after_s=crash.every) for point in crash.pause]
     return (*kills, *pauses)
+
+
+def watched_pid(scenario: Scenario) -> int | None:
+    """The process of a black-box target, as its `[watch]` names it; None when it names none."""
+    watch = scenario.watch
+    if watch is None:
+        return None
+    pid = find_process(pid=watch.pid, port=watch.port, command=watch.command)
+    if pid is None:
+        named = [f"{key} {value}" for key, value in asdict(watch).items() if value is not None]
+        raise TargetUnavailable(f"[watch] names a process that is not running: {', '.join(named)}")
+    return pid
 
 
 def start_host(children: Children, config: HostConfig, name: str, python: str | None = None) -> Child:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -20,14 +20,15 @@ from harness.observation import faults, llm
 from harness.observation.health import HealthSampler, HealthUnwritten
 from harness.observation.ids import file_stem
 from harness.observation.manifest import LevelEnd, LevelStatus, Manifest
-from harness.observation.resources import ResourceSampler, find_process
+from harness.observation.resources import ResourceSampler
 from harness.orchestrator.crash import CrashOrder
 from harness.run.faulting import LEASE_S, Faults, LevelBench
-from harness.run.hosting import Hosting, crash_orders
+from harness.run.hosting import Hosting, crash_orders, watched_pid
 from harness.run.listening import Interrupt, Listener
 from harness.run.outages import Outages
 from harness.run.provider import LlmChoice, Provider, provider, provider_config
 from harness.run.provisions import Provisions
+from harness.run.proxying import Proxies, proxied_services, proxies
 from harness.scenario.faults import planned_faults
 from harness.scenario.llm_checks import needs_llm
 from harness.scenario.scenario import Level, Scenario
@@ -35,18 +36,6 @@ from harness.target import PYTHON_TARGET, TARGETS
 from harness.target.target import HostConfig, Services
 
 LOAD_OVERTIME_S = 30.0  # past its last possible moment; then the load process is stuck
-
-
-def watched_pid(scenario: Scenario) -> int | None:
-    """The process of a black-box target, as its `[watch]` names it; None when it names none."""
-    watch = scenario.watch
-    if watch is None:
-        return None
-    pid = find_process(pid=watch.pid, port=watch.port, command=watch.command)
-    if pid is None:
-        named = [f"{key} {value}" for key, value in asdict(watch).items() if value is not None]
-        raise TargetUnavailable(f"[watch] names a process that is not running: {', '.join(named)}")
-    return pid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +47,7 @@ class _Cast:
     sampler: ResourceSampler
     outages: Outages
     faults: Faults
+    way: Proxies
 
     def measure_began(self, at: float) -> None:
         """What was declared to happen is timed from here (s from t0)."""
@@ -92,7 +82,8 @@ class Stage:
         with ExitStack() as ending:
             load = self.children.start(f"load-{self._name}", "harness.load.worker")  # imports while the target starts
             models = ending.enter_context(self.models())
-            hosting = self.host_target(models)
+            way = ending.enter_context(self._proxies(models))
+            hosting = self.host_target(models, way)
             if hosting:
                 ending.callback(hosting.end)
             listener.level_started(self.level.label, self.index, len(self.manifest.levels))
@@ -103,9 +94,9 @@ class Stage:
             sampler.start()
             ending.callback(sampler.stop)
             ending.callback(outages.end)
-            breaking = self._faults(hosting)
+            breaking = self._faults(hosting, way)
             ending.callback(breaking.end)
-            cast = _Cast(hosting=hosting, provider=models, sampler=sampler, outages=outages, faults=breaking)
+            cast = _Cast(hosting=hosting, provider=models, sampler=sampler, outages=outages, faults=breaking, way=way)
             try:
                 with self._health():
                     end = self._follow(load, cast, listener, interrupt)
@@ -116,7 +107,17 @@ class Stage:
                 end = self._end("harness_failed", str(error))
         return self._unwatched(sampler) or end
 
-    def _faults(self, hosting: Hosting | None) -> Faults:
+    def _proxies(self, models: Provider | None) -> AbstractContextManager[Proxies]:
+        """In front of what faults reach on its way."""
+        names = proxied_services(planned_faults(self.scenario.fault, FAULTS))
+        name, seed = f"proxy-{self._name}", self.scenario.seed
+        services, t0, folder = self._services(models), self.manifest.t0, self.run_dir
+        return proxies(self.children, services, names, name=name, seed=seed, t0=t0, run_dir=folder)
+
+    def _services(self, models: Provider | None) -> Services:
+        return replace(self.provisions.services(self.index), llm_url=models.url if models else None)
+
+    def _faults(self, hosting: Hosting | None, way: Proxies) -> Faults:
         planned = planned_faults(self.scenario.fault, FAULTS)
         bench = LevelBench(
             seed=self.scenario.seed,
@@ -124,6 +125,7 @@ class Stage:
             namespace=self.provisions.services(self.index).namespace,
             children=self.children,
             running=self.provisions.running,
+            proxies=way.toxics,
             hosting=hosting,
         )
         return Faults(planned, bench, self.run_dir / faults.FILE, level=self.level.label, t0=self.manifest.t0)
@@ -162,11 +164,11 @@ class Stage:
         with provider(self.children, config, f"llm-{self._name}") as serving:
             yield serving
 
-    def host_target(self, models: Provider | None) -> Hosting | None:
+    def host_target(self, models: Provider | None, way: Proxies | None = None) -> Hosting | None:
         """The target's host, serving; None for a black box, which needs no host."""
         if self.scenario.target == "http":
             return None
-        services = replace(self.provisions.services(self.index), llm_url=models.url if models else None)
+        services = self._services(models) if way is None else way.before(self._services(models))
         return Hosting(
             self.children,
             f"target-{self._name}",
@@ -268,15 +270,16 @@ class Stage:
             return self._end("interrupted", "interrupted by the user")
         if (unwatched := self._unwatched(cast.sampler)) is not None:
             return unwatched
-        if (why := self.provisions.died() or (cast.provider.died() if cast.provider else None)) is not None:
+        died = (self.provisions.died(), cast.provider.died() if cast.provider else None, cast.way.died())
+        if (why := next((each for each in died if each is not None), None)) is not None:
             return self._end("harness_failed", why)
         if cast.provider is not None and cast.provider.stopped is not None:
             return self._end(*cast.provider.stopped)
         try:
-            died = cast.hosting.look() if cast.hosting is not None else None
+            ended = cast.hosting.look() if cast.hosting is not None else None
         except (TargetUnavailable, HarnessError) as error:
-            died = f"the target could not be started again: {error}"
-        return self._end("target_died", died) if died else None
+            ended = f"the target could not be started again: {error}"
+        return self._end("target_died", ended) if ended else None
 
     def _unwatched(self, sampler: ResourceSampler) -> LevelEnd | None:
         """The level's end, if its resources cannot be recorded."""
