@@ -67,14 +67,29 @@ def fingerprint(run_dir: Path, manifest: Manifest) -> Fingerprint:
 
 
 def scenario_digest(run_dir: Path) -> str:
-    """Of the scenario as it was run, the seed and what the command line changed included; its words are left out."""
+    """Of the scenario as it was run, the seed and what the command line changed included; its words are left out.
+
+    So is what is empty or off: a harness that knows more than the one that ran it then reads the same of it.
+    """
     try:
         content: dict[str, Any] = msgspec.json.decode((run_dir / "scenario.json").read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
         raise RunInvalid(f"{run_dir / 'scenario.json'} cannot be read: {error}") from None
     for key in NOT_CONTENT:
         content.pop(key, None)
-    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode(_said(content), order="sorted")).hexdigest()[:16]
+
+
+def _said(value: Any) -> Any:
+    """Without what is empty or off, at any depth of tables."""
+    if isinstance(value, list):
+        return [_said(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _said(item) for key, item in value.items()}
+    return {
+        key: item for key, item in kept.items() if item is not None and item is not False and item not in ("", [], {})
+    }
 
 
 def unlike(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
