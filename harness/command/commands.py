@@ -20,6 +20,7 @@ from harness.command.duet import duet as duet_command
 from harness.command.faults import faults as faults_command
 from harness.command.history import history as history_command
 from harness.command.llm import llm as llm_command
+from harness.command.proxy import proxy as proxy_command
 from harness.command.run import BASELINES_HELP, prepare_all, print_report
 from harness.command.run import run as run_command
 from harness.errors import UsageError
@@ -125,6 +126,7 @@ def services() -> None:
 commands.add_command(llm_command)
 commands.add_command(history_command)
 commands.add_command(faults_command)
+commands.add_command(proxy_command)
 commands.add_command(run_command)
 commands.add_command(baseline_command)
 commands.add_command(doctor_command)

@@ -15,6 +15,7 @@ SCRIPTS = (
     "history.py",
     "durable.py",
     "llm.py",
+    "proxy.py",
     "gate.py",
 )
 

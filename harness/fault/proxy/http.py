@@ -54,8 +54,8 @@ async def serve_connection(
                 await writer.drain()
                 if not keeps:
                     break
-    except (asyncio.IncompleteReadError, TimeoutError, ConnectionError):
-        pass  # the client left
+    except (asyncio.IncompleteReadError, TimeoutError, ConnectionError, asyncio.CancelledError):
+        pass  # the client left, or we do: the task has nobody to tell
     finally:
         writer.close()
 

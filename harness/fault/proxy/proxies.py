@@ -88,9 +88,7 @@ class Proxies:
         lines += ["# TYPE harness_proxy_fired gauge"]
         for proxy in self:
             for toxic, count in sorted(proxy.fired().items()):
-                lines.append(
-                    f'harness_proxy_fired{{proxy="{_quoted(proxy.name)}",toxic="{_quoted(toxic)}"}} {count}'
-                )
+                lines.append(f'harness_proxy_fired{{proxy="{_quoted(proxy.name)}",toxic="{_quoted(toxic)}"}} {count}')
         return "\n".join([*lines, ""])
 
 

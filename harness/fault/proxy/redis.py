@@ -14,6 +14,7 @@ from harness.fault.proxy.speech import Rules, Spoken, Strange
 from harness.fault.proxy.stage import End, Way
 
 UNANSWERED = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "MONITOR", "SYNC", "PSYNC"})
+ENDS_MULTI = frozenset({"EXEC", "DISCARD", "RESET"})
 DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
 ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 WHAT_MAX = 100
@@ -67,6 +68,9 @@ class RedisSpeech:
             if self._instead:
                 up.take(self._instead, self._asked)
                 self._instead = b""
+        if self._is_opaque:
+            self._understand_no_more(up, buffer[run:])
+            return
         if self._passes and end > run:
             up.take(buffer[run:end], self._asked)
         self._settle()
@@ -105,8 +109,8 @@ class RedisSpeech:
         """A command begins: whether it is forwarded."""
         self._asked += 1
         name = command.name
-        if self._is_doomed:
-            return False
+        if self._is_doomed or self._is_opaque:
+            return self._is_opaque
         if name in UNANSWERED or (name == "CLIENT" and (command.key or "").upper() == "REPLY"):
             self._is_opaque = True
             return True
@@ -114,19 +118,26 @@ class RedisSpeech:
             if _matches(toxic.attributes, command):
                 what = " ".join(filter(None, (toxic.type, name, command.key)))[:WHAT_MAX]
                 if self._rules.fire(toxic, self._asked, what):
-                    return self._act(toxic.attributes)
+                    return self._act(name, toxic.attributes)
         if name == "MULTI":
             self._in_multi, self._is_spoilt = True, False
-        elif name in ("EXEC", "DISCARD") and self._in_multi:
+        elif name in ENDS_MULTI and self._in_multi:
             self._in_multi = False
             if name == "EXEC" and self._is_spoilt:  # as Redis does after an error within
-                self._instead = DISCARD
-                self._plans[self._asked] = _Plan(ABORTED)
-                return False
+                return self._discard(ABORTED)
         return True
 
-    def _act(self, wanted: RedisError | RedisDropReply) -> bool:
+    def _discard(self, reply: bytes) -> bool:
+        """The server gives the transaction up, and the client hears this."""
+        self._in_multi = False
+        self._instead = DISCARD
+        self._plans[self._asked] = _Plan(reply)
+        return False
+
+    def _act(self, name: str, wanted: RedisError | RedisDropReply) -> bool:
         if isinstance(wanted, RedisError):
+            if self._in_multi and name in ENDS_MULTI:
+                return self._discard(error_line(wanted.error))
             self._plans[self._asked] = _Plan(error_line(wanted.error), is_forwarded=False)
             self._is_spoilt = self._in_multi
             return False

@@ -217,6 +217,10 @@ class Counted(Stage):
         if not self._is_over:
             self.on.end(how)
 
+    def lift(self) -> None:
+        if self._is_over:  # a toxic behind it may hold the end: nothing must pass behind what was cut off
+            self.flow.connection.over(self.how)
+
 
 class CutAfter(Counted):
     """`reset_after`: as `limit_data`, by RST."""

@@ -58,12 +58,17 @@ class Toxic:
         self._seen += 1
         if self._seen <= self.attributes.skip_first or (0 < self.attributes.fail_first <= self.fired):
             return False
+        if (nth := getattr(self.attributes, "nth", 0)) and self._seen != nth:
+            return False
         request = request if self.attributes.per == "request" else 0
         if self.toxicity < 1.0 and self.draw(connection, request) >= self.toxicity:
             return False
-        self._note(self, connection, request, what or self.type)
+        self._note(self, connection, request, what or self._parameters())
         self.fired += 1
         return True
+
+    def _parameters(self) -> str:
+        return " ".join(f"{name}={value}" for name, value in told(self.attributes).items())
 
     def update(self, attributes: dict[str, Any], toxicity: float) -> bool:
         """Whether what it may act on is to be asked anew. Raises Refusal."""

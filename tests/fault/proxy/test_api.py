@@ -170,7 +170,7 @@ def test_what_is_wrong_is_said(proxy: Proxying, what: str) -> None:
 def test_an_address_that_is_taken(proxy: Proxying) -> None:
     """Nothing is made, and where it was to be moved to it stays."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = "127.0.0.1:{}".format(taken.getsockname()[1])
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
         body = {"name": "x", "upstream": "127.0.0.1:1", "listen": address}
         status, words = proxy.refusal("POST", "/proxies", body)
         assert (status, words) == (500, f"cannot listen: on {address}: Address already in use")

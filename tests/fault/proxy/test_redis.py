@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
 from harness.fault.proxy.config import Upstream
@@ -136,6 +136,18 @@ def test_an_error_within_a_transaction_spoils_it(proxy: Proxying, redis_url: str
         assert redis.set(KEY + "third", "1")
 
 
+def test_an_error_in_the_place_of_exec_ends_the_transaction(proxy: Proxying, redis_url: str, behind: Redis) -> None:
+    """The server does not go on queueing what comes after it."""
+    with client(proxy, redis_url) as redis:
+        add(proxy, "redis_error", error="OOM", command="EXEC")
+        pipeline = redis.pipeline(transaction=True)
+        pipeline.set(KEY + "given up", "1")
+        with pytest.raises(ResponseError):
+            pipeline.execute()
+        assert redis.set(KEY + "afterwards", "1") is True
+        assert not behind.exists(KEY + "given up")
+
+
 def test_a_lost_reply(proxy: Proxying, redis_url: str, behind: Redis) -> None:
     """The second match is carried out, once, and its client is cut off."""
     with client(proxy, redis_url) as redis:
@@ -192,6 +204,20 @@ def test_published_messages_pass(proxy: Proxying, redis_url: str, behind: Redis)
         assert subscribed.get_message(timeout=10.0)["data"] == b"hello"  # type: ignore[index]
 
 
+def test_what_comes_with_a_subscription_passes_whole(proxy: Proxying, redis_url: str) -> None:
+    """Also where the read ends within a command."""
+    password = Redis.from_url(redis_url).connection_pool.connection_kwargs.get("password")
+    with proxy.connect("redis") as raw:
+        if password:
+            raw.sendall(packed([b"AUTH", password.encode()]))
+            assert received(raw, 5) == b"+OK\r\n"
+        raw.sendall(packed([b"SUBSCRIBE", b"news"]) + b"*1\r\n$4\r\nPI")
+        confirmed, answered = b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n", b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"
+        assert received(raw, len(confirmed)) == confirmed
+        raw.sendall(b"NG\r\n")
+        assert received(raw, len(answered)) == answered
+
+
 def test_the_same_requests_get_the_same_decisions(redis_url: str, tmp_path: Path) -> None:
     """Of the same seed, in another process, in whatever order connections act; another seed decides otherwise."""
     address = urlsplit(redis_url)
@@ -200,7 +226,7 @@ def test_the_same_requests_get_the_same_decisions(redis_url: str, tmp_path: Path
     def decisions(seed: int, *, forwards: bool) -> list[tuple[int, int]]:
         journal = tmp_path / f"{seed}{forwards}.jsonl"
         with proxying(upstream, journal=journal, seed=seed) as proxy:
-            add(proxy, "redis_error", command="ECHO", toxicity=0.3)
+            add(proxy, "redis_error", error="OOM", command="ECHO", toxicity=0.3)
             with client(proxy, redis_url) as first, client(proxy, redis_url) as second:
                 first.ping()
                 second.ping()
@@ -209,8 +235,6 @@ def test_the_same_requests_get_the_same_decisions(redis_url: str, tmp_path: Path
                         try:
                             redis.echo("x")
                         except ResponseError:
-                            continue
-                        except RedisConnectionError:
                             continue
             return sorted((firing.connection, firing.request) for firing in proxy.firings())
 

@@ -44,7 +44,9 @@ def test_every_command_is_found_where_it_begins(commands: list[list[bytes]], cut
 VALUES = st.recursive(
     st.one_of(
         st.binary(max_size=20).map(lambda data: b"$%d\r\n%b\r\n" % (len(data), data)),
-        st.sampled_from([b"+OK\r\n", b"-ERR no\r\n", b":1\r\n", b"$-1\r\n", b"*-1\r\n", b"_\r\n", b"#t\r\n", b",1.5\r\n"]),
+        st.sampled_from(
+            [b"+OK\r\n", b"-ERR no\r\n", b":1\r\n", b"$-1\r\n", b"*-1\r\n", b"_\r\n", b"#t\r\n", b",1.5\r\n"]
+        ),
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3).map(lambda each: b"*%d\r\n" % len(each) + b"".join(each)),
@@ -93,7 +95,10 @@ def test_a_large_argument_is_not_held_back() -> None:
     head = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n"
     reader = Commands()
     assert reader.read(head + b"x" * 10) == ([(0, Command("SET", "k"))], len(head) + 10)
-    assert reader.read(b"x" * 999_990 + b"\r\n" + packed([b"GET", b"k"])) == ([(999_992, Command("GET", "k"))], 1_000_012)
+    assert reader.read(b"x" * 999_990 + b"\r\n" + packed([b"GET", b"k"])) == (
+        [(999_992, Command("GET", "k"))],
+        1_000_012,
+    )
 
 
 @pytest.mark.parametrize("strange", [b"\x16\x03\x01\x02", b"*x\r\n", b"*1\r\n+a\r\n", b"*" + b"1" * 50])

@@ -1,4 +1,4 @@
-"""Whatever a proxy does, no byte is lost or turned round that is not meant to be, and connections end as they should."""
+"""Whatever a proxy does, no byte is lost or turned round that should not be, and connections end as they should."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def test_toxics_come_and_go_while_bytes_pass(proxy: Proxying, seed: int) -> None
         while chunk := client.recv(2**16):
             got += chunk
             if len(got) < changing.randrange(1, SIZE) and changing.random() < 0.5:
-                change(proxy, added, changing)
+                change(proxy, added, changing, f"hot{seed}.{len(got)}")
         sending.join()
         assert hashlib.sha256(got).digest() == hashlib.sha256(data).digest()
-        assert added or seed
+        assert any(firing.toxic.startswith(f"hot{seed}.") for firing in proxy.firings())
 
 
-def change(proxy: Proxying, added: list[str], draw: random.Random) -> None:
+def change(proxy: Proxying, added: list[str], draw: random.Random, name: str) -> None:
     """One toxic more, less or other."""
     if added and draw.random() < 0.4:
         proxy.remove(added.pop(draw.randrange(len(added))))
@@ -73,7 +73,7 @@ def change(proxy: Proxying, added: list[str], draw: random.Random) -> None:
     else:
         type_, attributes = draw.choice(HOT)
         stream = draw.choice(("upstream", "downstream"))
-        added.append(proxy.add(type_, stream, name=f"hot{draw.random()}", **attributes))
+        added.append(proxy.add(type_, stream, name=name, **attributes))
 
 
 def test_a_direction_ends_by_itself(proxy: Proxying) -> None:
@@ -142,21 +142,29 @@ def test_a_reader_that_stops_stops_the_sender(proxy: Proxying) -> None:
     with proxy.connect() as client:
         client.settimeout(0.3)
         sent = 0
-        with pytest.raises(TimeoutError):
-            while True:
+        while sent < 64 * 2**20:
+            try:
                 sent += client.send(bytes(2**16))
+            except TimeoutError:
+                break
         client.settimeout(10.0)
         assert sent < 64 * 2**20
         assert received(client, sent) == bytes(sent)
 
 
+def ask(proxy: Proxying) -> None:
+    """Connect, and listen; the reset may come while either is done."""
+    with proxy.connect() as client:
+        client.recv(1)
+
+
 def test_a_server_that_is_not_there() -> None:
     """The client is taken and reset: as near to a refusal as can be once it is taken."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
-        address = "127.0.0.1:{}".format(gone.getsockname()[1])
-    with proxying(Upstream(name="echo", upstream=address)) as proxy, proxy.connect() as client:
+        address = f"127.0.0.1:{gone.getsockname()[1]}"
+    with proxying(Upstream(name="echo", upstream=address)) as proxy:
         with pytest.raises(ConnectionResetError):
-            client.recv(1)
+            ask(proxy)
         assert '_connections{proxy="echo"} 0' in proxy.ask("GET", "/metrics").text
 
 

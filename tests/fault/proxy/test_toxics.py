@@ -214,7 +214,7 @@ def test_packet_loss(proxy: Proxying) -> None:
 
 
 def test_black_hole(proxy: Proxying) -> None:
-    """Bytes vanish one way; the connection stays, until the toxic is removed, as no stream goes on with a hole in it."""
+    """Bytes vanish one way; the connection stays until it is removed: no stream goes on with a hole in it."""
     with proxy.connect() as client, proxy.connect() as idle:
         echoed(idle)
         name = proxy.add("black_hole", "upstream")
@@ -254,7 +254,9 @@ def test_per_request(proxy: Proxying) -> None:
     with proxy.connect() as client:
         name = proxy.add("latency", latency=40, per="request", toxicity=0.5)
         took = {number: echoed(client) for number in range(1, 25)}
-        fired = {firing.request for firing in proxy.firings() if firing.toxic == name and firing.connection == last(proxy)}
+        fired = {
+            firing.request for firing in proxy.firings() if firing.toxic == name and firing.connection == last(proxy)
+        }
         assert 2 <= len(fired) <= 22
         assert proxy.fired(name) == len(fired)
         assert min(took[number] for number in fired) > 0.038
