@@ -228,11 +228,12 @@ class ReplyLost(_Proxied):
 class CommitLost(_Proxied):
     """PostgreSQL commits, and the connection is cut before anybody hears of it.
 
-    The outcome is unknown to whoever asked: it has to be looked up by the operation's id, and not guessed.
+    A statement outside of a transaction commits by itself. The outcome is unknown to whoever asked: it has to be looked
+    up by the operation's id, and not guessed.
     """
 
     nth: int = 0  # which commit on a connection; 0: every
 
     def toxics(self) -> Iterator[Toxic]:
         """Not in Toxiproxy, which knows no requests."""
-        yield {"type": "pg_cut_commit", "stream": "upstream", "attributes": {"nth": self.nth}}
+        yield {"type": "pg_cut_commit", "stream": "upstream", "attributes": {"nth": self.nth, "implicit": True}}

@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-import msgspec
-
-from harness.child import Child, Children, expect_line
-from harness.errors import HarnessError
+from harness.child import Children
 from harness.fault.fault import Toxics
-from harness.fault.proxy.client import ProxyControl
-from harness.fault.proxy.config import PROTOCOLS, Protocol, ProxyConfig, ProxyLine, ProxyReady, Upstream
+from harness.fault.proxy.config import PROTOCOLS, Protocol, ProxyConfig, Upstream
+from harness.fault.proxy.process import ProxyProcess, proxy_process
 from harness.scenario.faults import PlannedFault
 from harness.target.target import Services
 
-READY_S = 30.0
 FILE = "proxies.jsonl"
 PROTOCOL_OF = {"llm": "http"}
 
@@ -30,14 +26,11 @@ class Proxies:
 
     addresses: Mapping[str, str] = field(default_factory=dict)  # service -> host:port
     toxics: Mapping[str, Toxics] = field(default_factory=dict)
-    child: Child | None = None
+    process: ProxyProcess | None = None
 
     def died(self) -> str | None:
         """Why nothing gets through any more; None while they serve, or when there are none."""
-        code = None if self.child is None else self.child.returncode()
-        if self.child is None or code is None:
-            return None
-        return self.child.with_last_words(f"the fault proxy ended (exit {code})")
+        return None if self.process is None else self.process.died()
 
     def before(self, services: Services) -> Services:
         """The same services, by way of their proxies."""
@@ -55,21 +48,14 @@ def proxied_services(planned: Sequence[PlannedFault]) -> list[str]:
 def proxies(
     children: Children, services: Services, names: Sequence[str], *, name: str, seed: int, t0: float, run_dir: Path
 ) -> Iterator[Proxies]:
-    """Proxies in front of these services, ended on leaving. Raises HarnessError when they cannot be had."""
+    """Proxies in front of these services, ended on leaving. Raises FaultFailed, UsageError."""
     if not names:
         yield Proxies()
         return
     upstreams = tuple(_upstream(service, getattr(services, f"{service}_url")) for service in names)
     config = ProxyConfig(proxies=upstreams, seed=seed, t0=t0, journal=str(run_dir / FILE))
-    child = children.start(name, "harness.fault.proxy.server", first_line=msgspec.json.encode(config))
-    try:
-        said = msgspec.json.decode(expect_line(child, READY_S), type=ProxyLine)
-        if not isinstance(said, ProxyReady):
-            raise HarnessError(f"the fault proxy did not start: {said.message}")
-        controls = {service: ProxyControl(said.api, service) for service in names}
-        yield Proxies(said.proxies, controls, child)
-    finally:
-        child.end(grace_s=5.0)
+    with proxy_process(children, config, name) as process:
+        yield Proxies(process.addresses, {service: process.control(service) for service in names}, process)
 
 
 def _upstream(service: str, url: str) -> Upstream:

@@ -6,10 +6,11 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.child import Children
-from harness.errors import HarnessError
+from harness.errors import UsageError
 from harness.fault import FAULTS
 from harness.run.listening import Interrupt, Silent
 from harness.run.plan import Options, prepare
@@ -73,9 +74,9 @@ def test_a_proxy_that_died_is_said(tmp_path: Path) -> None:
         proxies(children, services, ["redis"], name="proxy", seed=1, t0=0.0, run_dir=tmp_path) as way,
     ):
         assert way.died() is None
-        assert way.child is not None
-        os.kill(way.child.pid, signal.SIGKILL)
-        assert way.child.wait(10.0) == -signal.SIGKILL
+        assert way.process is not None
+        os.kill(way.process.pid, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(way.process.pid)], timeout=10.0)
         assert (way.died() or "").startswith("the fault proxy ended (exit -9)")
 
 
@@ -84,7 +85,7 @@ def test_a_proxy_that_cannot_be_had_is_said(tmp_path: Path) -> None:
     services = Services(redis_url="redis://192.0.2.1:6379/0")
     with (
         Children("proxying-tests", tmp_path / "logs") as children,
-        pytest.raises(HarnessError, match="the fault proxy did not start: "),
+        pytest.raises(UsageError, match=r"192\.0\.2\.1"),
         proxies(children, services, ["redis"], name="proxy", seed=1, t0=0.0, run_dir=tmp_path),
     ):
         pass

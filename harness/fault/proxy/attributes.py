@@ -108,9 +108,13 @@ class RedisDropReply(RedisRule, frozen=True, kw_only=True):
 
 
 class PgCutCommit(Attributes, frozen=True, kw_only=True):
-    """A COMMIT is forwarded and carried out; the connection is cut before the client hears of it."""
+    """A COMMIT is forwarded and carried out; the connection is cut before the client hears of it.
+
+    So is, with `implicit`, every statement outside of a transaction, which commits by itself.
+    """
 
     per: Per = "request"
+    implicit: bool = False
     nth: Count = 1  # which one; 0: every
 
 

@@ -5,6 +5,7 @@ With TLS the bytes pass as they are: let the client connect without it (`sslmode
 
 from __future__ import annotations
 
+from harness.fault.proxy.attributes import PgCutCommit
 from harness.fault.proxy.postgres_wire import Answers, Met, Questions
 from harness.fault.proxy.speech import Rules, Spoken, Strange
 from harness.fault.proxy.stage import End, Way
@@ -90,9 +91,10 @@ class PostgresSpeech:
     def _meet(self, message: Met) -> None:
         """One of the client's begins; it is forwarded in any case."""
         self._cycle = self._asked + 1
-        if message.commits and self._doomed is None:
+        if (message.commits or message.is_alone) and self._doomed is None:
             for toxic in self._rules.toxics():
-                if self._rules.fire(toxic, self._cycle, f"{toxic.type} COMMIT"):
+                meant = message.commits or (isinstance(toxic.attributes, PgCutCommit) and toxic.attributes.implicit)
+                if meant and self._rules.fire(toxic, self._cycle, f"{toxic.type} COMMIT"):
                     self._doomed = self._cycle
                     break
         if message.ends_cycle:

@@ -16,8 +16,11 @@ READ_BYTES_MAX = 64 * 2**10
 MESSAGE_BYTES_MAX = 2**30
 SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 COMMITS = re.compile(rb"(?:^|;)\s*(?:COMMIT|END)\b(?!\s+PREPARED)[^;]*;?\s*$", re.IGNORECASE)
+BEGINS = re.compile(rb"\s*(?:BEGIN|START)\b", re.IGNORECASE)
 LOOKED_INTO = frozenset(b"QPBEC")
 ENDS_CYCLE = frozenset(b"QSF")
+CARRIES_OUT = frozenset(b"QE")
+IDLE = ord("I")
 
 
 class Met(NamedTuple):
@@ -26,6 +29,7 @@ class Met(NamedTuple):
     offset: int
     ends_cycle: bool
     commits: bool
+    is_alone: bool = False  # carries something out, outside of a transaction, so that it commits by itself
 
 
 class Questions:
@@ -36,6 +40,8 @@ class Questions:
         self._is_started = False
         self._statements: dict[bytes, bool] = {}  # name -> it is a COMMIT
         self._portals: dict[bytes, bool] = {}
+        self.in_transaction = False  # as the server said last
+        self._begins = False  # the message is one that begins a transaction
         self.single_bytes = 0  # answers that come that are one byte long, to a wish for encryption
 
     def read(self, buffer: bytes) -> tuple[list[Met], int]:
@@ -76,18 +82,20 @@ class Questions:
         kind, length = buffer[at], int.from_bytes(buffer[at + 1 : at + 5])
         if not 4 <= length <= MESSAGE_BYTES_MAX:
             raise Strange
-        commits = False
+        commits = self._begins = False
         if kind in LOOKED_INTO and length <= READ_BYTES_MAX:
             if len(buffer) < at + 1 + length:
                 return None
             commits = self._look(kind, buffer[at + 5 : at + 1 + length])
         self._skip = length + 1 - 5
-        return Met(at, kind in ENDS_CYCLE, commits), at + 5
+        is_alone = kind in CARRIES_OUT and not (self.in_transaction or commits or self._begins)
+        return Met(at, kind in ENDS_CYCLE, commits, is_alone), at + 5
 
     def _look(self, kind: int, body: bytes) -> bool:
         """Remember what statements and portals are; whether this message carries out a COMMIT."""
         first, _, rest = body.partition(b"\0")
         if kind == 0x51:  # Query
+            self._begins = BEGINS.match(first) is not None
             return COMMITS.search(first) is not None
         if kind == 0x50:  # Parse: name, query
             self._statements[first] = COMMITS.search(rest.partition(b"\0")[0]) is not None
@@ -119,6 +127,7 @@ class Answers:
                 at += step
                 if self._is_ready and not self._skip:
                     self._is_ready = False
+                    self._questions.in_transaction = buffer[at - 1] != IDLE
                     ends.append(at)
             elif self._questions.single_bytes and buffer[at] in b"SNG":
                 if buffer[at] != 0x4E:  # "N": not encrypted

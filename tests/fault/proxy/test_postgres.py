@@ -91,6 +91,21 @@ def test_a_commit_is_carried_out_and_never_answered(
     asyncio.run(test())
 
 
+def test_a_statement_alone_commits_by_itself(proxy: Proxying, postgres_url: str) -> None:
+    """It counts where that was asked for; what begins a transaction, or is within one, does not."""
+
+    async def test() -> None:
+        name = proxy.add("pg_cut_commit", "upstream", proxy="postgres", implicit=True, nth=2)
+        async with both(proxy, postgres_url) as (past, connection):
+            await simple(connection, 1)  # its COMMIT is the first
+            with pytest.raises(LOST):
+                await connection.execute(f"INSERT INTO {TABLE} VALUES (2)")
+            assert [row["number"] for row in await past.fetch(f"SELECT number FROM {TABLE} ORDER BY 1")] == [1, 2]
+            assert proxy.fired(name, proxy="postgres") == 1
+
+    asyncio.run(test())
+
+
 def test_all_else_passes(proxy: Proxying, postgres_url: str) -> None:
     """Large results, COPY, errors and rollbacks, with the toxic there and a latency for some requests."""
 

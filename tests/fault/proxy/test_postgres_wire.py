@@ -23,11 +23,11 @@ def query(text: str) -> bytes:
 
 
 def met(data: bytes, cuts: list[int], questions: Questions) -> list[Met]:
-    """What is found in it, each with its place in the whole."""
+    """What is found in it, each with its place in the whole; whether it stands alone is left out."""
     unread, at, found = b"", 0, []
     for piece in in_pieces(data, cuts):
         here, end = questions.read(unread + piece)
-        found += [each._replace(offset=at + each.offset) for each in here]
+        found += [each._replace(offset=at + each.offset, is_alone=False) for each in here]
         at += end
         unread = (unread + piece)[end:]
     assert unread == b""
@@ -52,7 +52,22 @@ def test_what_a_commit_is(text: str, commits: bool) -> None:
     """The last statement of a simple query."""
     questions = Questions()
     questions.read(STARTUP)
-    assert questions.read(query(text)) == ([Met(0, True, commits)], len(query(text)))
+    [found], end = questions.read(query(text))
+    assert (found._replace(is_alone=False), end) == (Met(0, True, commits), len(query(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_alone"),
+    [("INSERT INTO t VALUES (1)", True), ("COMMIT", False), ("begin", False), (" START TRANSACTION;", False)],
+)
+def test_what_commits_by_itself(text: str, is_alone: bool) -> None:
+    """A statement, unless it begins or ends a transaction, or is within one, as the server said last."""
+    questions = Questions()
+    questions.read(STARTUP)
+    for in_transaction in (False, True):
+        questions.in_transaction = in_transaction
+        [found], _ = questions.read(query(text))
+        assert found.is_alone == (is_alone and not in_transaction)
 
 
 @given(CUTS)
