@@ -36,10 +36,10 @@ check: $(STAMP) ## lint, format and types; check every shipped scenario
 	$(BIN)/mypy
 	$(BIN)/harness check scenarios
 
-resilience: $(STAMP) ## walk the fault catalogue at 25 workflows at once, each row beside its control arm: about 6 minutes
+resilience: $(STAMP) ## walk the fault catalogue at 25 workflows at once, each row beside its control arm: about 11 minutes
 	$(BIN)/harness run scenarios/resilience --level 25
 
-resilience-full: $(STAMP) ## the same at 10, 25 and 50
+resilience-full: $(STAMP) ## the same at 10, 25 and 50: about half an hour
 	$(BIN)/harness run scenarios/resilience
 
 bench: $(STAMP) ## measure what the product costs, as ratios of interleaved rounds
