@@ -12,6 +12,8 @@ import psutil
 
 from harness.fault.fault import Bench, FaultFailed
 
+ROUNDS_MAX = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
@@ -31,14 +33,19 @@ class Frozen:
     @asynccontextmanager
     async def inject(self, bench: Bench) -> AsyncIterator[_Stopped]:
         """SIGSTOP, and SIGCONT at the end to whatever lives of it then."""
-        pids = bench.pids(self.service)
-        if not pids:
-            raise FaultFailed(f"{self.service} has no process that could be held still")
+        held: list[int] = []
         try:
-            _signal(pids, signal.SIGSTOP)
-            yield _Stopped(pids)
+            for _ in range(ROUNDS_MAX):  # the oldest first, until none was started meanwhile
+                found = [pid for pid in bench.pids(self.service) if pid not in held]
+                held += found
+                if not found:
+                    break
+                _signal(found, signal.SIGSTOP)
+            if not held:
+                raise FaultFailed(f"{self.service} has no process that could be held still")
+            yield _Stopped(held)
         finally:
-            _signal([*pids, *bench.pids(self.service)], signal.SIGCONT)
+            _signal([*held, *bench.pids(self.service)], signal.SIGCONT)
 
 
 @dataclass(slots=True)

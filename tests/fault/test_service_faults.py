@@ -217,8 +217,11 @@ def test_frozen_processes_go_on_afterwards(what: str, bench: LevelBench) -> None
     async def test() -> None:
         async with Frozen(service=what).inject(bench) as bite:
             assert await bites(bite)
-            states = {psutil.Process(pid).status() for pid in bench.pids(what)}
-            assert states == {psutil.STATUS_STOPPED}
+
+            async def all_are_still() -> bool:
+                return {psutil.Process(pid).status() for pid in bench.pids(what)} == {psutil.STATUS_STOPPED}
+
+            await until(all_are_still)
         states = {psutil.Process(pid).status() for pid in bench.pids(what)}
         assert psutil.STATUS_STOPPED not in states
 
