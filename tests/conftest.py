@@ -91,6 +91,7 @@ class RunBuilder:
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()
+    sometimes: tuple[str, ...] = ()
     others: dict[str, list[Any]] = field(default_factory=dict)  # by file name; a file without an entry is not written
 
     def phases(self, level: str = "10", *, last: str = "end") -> None:
@@ -238,6 +239,7 @@ class RunBuilder:
             crash=self.crash,
             outage=self.outage,
             fault=self.fault,
+            sometimes=self.sometimes,
         )
         (self.folder / "scenario.json").write_bytes(msgspec.json.encode(scenario))
         if self.limits is not None:

@@ -29,4 +29,4 @@ def execute_controlled(plan: Plan, listener: Listener, interrupt: Interrupt, tel
 def unbroken(scenario: Scenario) -> Scenario:
     """The scenario without anything that is broken on purpose."""
     llm = replace(scenario.llm, fault=()) if scenario.llm is not None else None
-    return replace(scenario, crash=None, outage=(), fault=(), llm=llm, control=False)
+    return replace(scenario, crash=None, outage=(), fault=(), llm=llm, control=False, sometimes=())

@@ -94,10 +94,11 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
     from harness.scenario.loading import Known, load_scenario
     from harness.scenario.mistakes import dotted
     from harness.scenario.state_checks import state_mistakes
+    from harness.statistics.metrics import METRICS, PARTS
     from harness.verdict.limits import load_limits
 
     served = {name: model.provider for name, model in SERVED.items()}
-    known = Known(targets=TARGETS, models=MODELS, served=served, faults=FAULTS)
+    known = Known(targets=TARGETS, models=MODELS, served=served, faults=FAULTS, metrics={"": METRICS, **PARTS})
     scenario = _with(load_scenario(path, known=known, allow_remote=options.allow_remote), options)
     levels = {level.label: level for level in scenario.load.levels}
     mistakes = [f"--level {label}: not a level of {path} (levels: {', '.join(levels)})" for label in options.levels

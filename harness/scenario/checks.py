@@ -36,6 +36,7 @@ class Known:
     models: Collection[str]  # latency models, for `think.model`
     served: Mapping[str, str] = field(default_factory=dict)  # models with a name, for `llm.model` -> their provider
     faults: Mapping[str, str] = field(default_factory=dict)  # kinds of fault -> "module:attribute" of their types
+    metrics: Mapping[str, Collection[str]] = field(default_factory=dict)  # of a level (""), an agent, a service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,37 @@
-"""What a scenario may get wrong about its faults: their form, their time, and what they need to be there."""
+"""What a scenario may get wrong about its faults: their form, their time, what they need and are to bring about."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.errors import unknown_name
 from harness.scenario.checks import Draft
 from harness.scenario.faults import fault_mistakes, planned_faults
 from harness.scenario.llm_checks import needs_llm
 from harness.scenario.mistakes import KeyPath, Mistake
 from harness.scenario.scenario import Scenario
 from harness.scenario.state_checks import services_of
+
+ERROR = "error."
+"""What stands before the class of an error in `sometimes`."""
+
+
+def check_sometimes(draft: Draft) -> Iterator[Mistake]:
+    """`sometimes`: names of metrics, those of agents that there are, and of classes of errors."""
+    known, agents = draft.known.metrics, draft.scenario.agent
+    for position, name in enumerate(draft.scenario.sometimes):
+        path: KeyPath = ("sometimes", position)
+        part, _, rest = name.partition(".")
+        owner, _, metric = rest.rpartition(".")
+        if name.startswith(ERROR) and rest:
+            continue
+        if not owner or not part or part not in known:
+            if name not in known.get("", ()):
+                yield Mistake(path, unknown_name("metric", name, [*known.get("", ()), f"{ERROR}CLASS"]))
+        elif metric not in known[part]:
+            yield Mistake(path, unknown_name("metric", name, [f"{part}.{owner}.{each}" for each in known[part]]))
+        elif part == "agent" and agents and owner not in agents:
+            yield Mistake(path, unknown_name("agent", owner, agents), reads=(path, ("agent",)))
 
 
 def check_faults(draft: Draft) -> Iterator[Mistake]:

@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.scenario.agent_checks import check_agents
 from harness.scenario.checks import Draft, Known, check_load, check_scenario
-from harness.scenario.fault_checks import check_faults
+from harness.scenario.fault_checks import check_faults, check_sometimes
 from harness.scenario.http_checks import check_http
 from harness.scenario.lines import KeyLines
 from harness.scenario.llm_checks import check_llm
@@ -31,6 +31,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (
     check_llm,
     check_http,
     check_faults,
+    check_sometimes,
 )
 
 

@@ -280,6 +280,8 @@ class Scenario:
     outage: tuple[Outage, ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()  # kind, at, for, and the kind's own parameters: `harness faults`
     control: bool = False  # run the same load and seed once more with nothing broken, and tell both
+    # metrics (or error.CLASS) that must have been above zero at every level, else the run is inconclusive
+    sometimes: tuple[str, ...] = ()
     llm: Llm | None = None
     http: Http | None = None
     python: Python = field(default_factory=Python)

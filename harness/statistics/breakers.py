@@ -19,6 +19,7 @@ class BreakerUse(msgspec.Struct, frozen=True, kw_only=True):
     of: str  # agent | dependency
     name: str
     opened: int
+    closed: int = 0  # after probes: what it stands before was well again
     open_s: float  # as far as it is known: a process that was killed did not say how long its last state lasted
     refused: int
     probes: int  # calls admitted while half-open
@@ -48,6 +49,7 @@ def breaker_metrics(uses: Sequence[BreakerUse]) -> dict[str, Metric]:
         return {}
     totals = {
         "breaker_opened": sum(use.opened for use in uses),
+        "breaker_closed": sum(use.closed for use in uses),
         "breaker_refused": sum(use.refused for use in uses),
         "breaker_probes": sum(use.probes for use in uses),
         "breaker_over": sum(use.over for use in uses),
@@ -68,6 +70,7 @@ def _use(of: str, name: str, events: Sequence[BreakerEvent]) -> BreakerUse:
         of=of,
         name=name,
         opened=sum(event.after == "open" and event.before != "open" for event in events),
+        closed=sum(event.after == "closed" for event in probing),
         open_s=sum(event.lasted_s for event in events if event.before == "open"),
         refused=sum(event.refused for event in events),
         probes=sum(event.probes for event in probing),

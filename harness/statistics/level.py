@@ -119,7 +119,7 @@ def summarise_level(
         **percentiles(orchestration(kinds, run.graphs, tally), prefix="orchestration_"),
         **promises.metrics,
         "unfinished": _unfinished(tally, everything, status, final=final),
-        "throughput": _throughput(everything, window),
+        **_work_done(tally, everything, window),
         **_resource_metrics(found, window, int(np.sum(_ended_within(everything, window)))),
         **(broken := breaking(run, tally, evidence, by_kind, everything, window)).metrics,
         **(models := llm_metrics(evidence.calls, found, kinds, run.graphs, tally, window)).level,
@@ -236,6 +236,15 @@ def _ended_within(everything: Rows, window: Window | None) -> NDArray[np.bool_]:
     did_end = (ended_as == OK) | (ended_as == FAILED)
     chosen: NDArray[np.bool_] = did_end & (ended >= window.start) & (ended < window.end)
     return chosen
+
+
+def _work_done(tally: LevelTally, everything: Rows, window: Window | None) -> dict[str, Metric]:
+    """Workflows a second, and how often steps of theirs were tried again, where there are steps."""
+    found = {"throughput": _throughput(everything, window)}
+    if tally.steps:
+        steps = sum(len(tally.step_rows(agent)) for agent in tally.steps)
+        found["retries"] = Metric(value=tally.steps_retries.total(), n=steps)
+    return found
 
 
 def _throughput(everything: Rows, window: Window | None) -> Metric:

@@ -17,6 +17,7 @@ from harness.statistics.summary import Summary, summarise
 from harness.verdict.control import beside, control_checks, paired, read_control
 from harness.verdict.gated import gate_levels
 from harness.verdict.limits import Limits, load_limits
+from harness.verdict.sometimes import read_sometimes, sometimes_checks
 from harness.verdict.verdict import Verdict, judge
 
 LIMITS_FILE = "limits.toml"
@@ -45,7 +46,7 @@ def judge_run(run_dir: Path, *, against: Path | None = None) -> JudgedRun:
     summary = summarise(run_dir)
     gates = gate_levels(run_dir, manifest, summary, against)
     control = read_control(run_dir)
-    further = [*control_checks(manifest, control, limits)]
+    further = [*control_checks(manifest, control, limits), *sometimes_checks(summary, read_sometimes(run_dir))]
     verdict = msgspec.structs.replace(
         judge(summary, limits, manifest, gates, further),
         beside=tuple(beside(summary, control)),

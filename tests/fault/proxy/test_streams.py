@@ -39,10 +39,13 @@ def test_toxics_come_and_go_while_bytes_pass(proxy: Proxying, seed: int) -> None
     """Added, updated and removed in the middle of a stream, both ways: it arrives as it was sent."""
     draw = random.Random(seed)
     data = draw.randbytes(SIZE)
+    first = threading.Event()  # the first toxic is there: from here on bytes meet it, however fast they are
     with proxy.connect() as client:
 
         def send() -> None:
-            at = 0
+            client.sendall(data[:1])
+            first.wait()
+            at = 1
             while at < len(data):
                 step = draw.choice((1, 100, 70_000, 300_000))
                 client.sendall(data[at : at + step])
@@ -53,6 +56,8 @@ def test_toxics_come_and_go_while_bytes_pass(proxy: Proxying, seed: int) -> None
         sending = threading.Thread(target=send)
         got = bytearray()
         sending.start()
+        proxy.add("latency", "downstream", name=f"hot{seed}.first", latency=1)
+        first.set()
         added: list[str] = []
         while chunk := client.recv(2**16):
             got += chunk
