@@ -91,6 +91,7 @@ class RunBuilder:
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()
+    objective: float | None = None
     sometimes: tuple[str, ...] = ()
     others: dict[str, list[Any]] = field(default_factory=dict)  # by file name; a file without an entry is not written
 
@@ -239,6 +240,7 @@ class RunBuilder:
             crash=self.crash,
             outage=self.outage,
             fault=self.fault,
+            objective=self.objective,
             sometimes=self.sometimes,
         )
         (self.folder / "scenario.json").write_bytes(msgspec.json.encode(scenario))

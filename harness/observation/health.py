@@ -29,15 +29,21 @@ ANSWER_S = 1.0
 class Pulse(Protocol):
     """A connection to one service, that can be asked for a sign of life."""
 
-    async def beat(self) -> None:
-        """Ask, and wait for the answer; connects when it has to. Raises whatever went wrong."""
+    async def beat(self) -> int:
+        """Ask, and wait for the answer; connects when it has to. Raises whatever went wrong.
+
+        How much the server has carried out since it started, this question included.
+        """
 
     async def close(self) -> None:
         """Give the connection back, or drop it when it is broken."""
 
 
+_TRANSACTIONS = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
+
+
 class RedisPulse:
-    """PING."""
+    """INFO of its counters: a sign of life, and what it did, seen from its side."""
 
     def __init__(self, url: str) -> None:
         from redis.asyncio import Redis
@@ -47,26 +53,28 @@ class RedisPulse:
         # No time limits of its own: the sampler has one, for connecting and answering together.
         self._client = Redis.from_url(url, retry=Retry(NoBackoff(), 0), single_connection_client=True)
 
-    async def beat(self) -> None:
-        await self._client.ping()
+    async def beat(self) -> int:
+        counters: dict[str, Any] = await self._client.info("stats")
+        return int(counters["total_commands_processed"])
 
     async def close(self) -> None:
         await self._client.aclose()
 
 
 class PostgresPulse:
-    """SELECT 1."""
+    """Its counters of transactions: of this one database, with those of a backend a second late at most."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: Any = None  # asyncpg has no types
 
-    async def beat(self) -> None:
+    async def beat(self) -> int:
         import asyncpg  # type: ignore[import-untyped]
 
         if self._connection is None:
             self._connection = await asyncpg.connect(self._url)
-        await self._connection.execute("select 1")
+        found: int = await self._connection.fetchval(_TRANSACTIONS)
+        return found
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -152,13 +160,14 @@ class HealthSampler:
         at = asked - self._t0
         try:
             async with asyncio.timeout(ANSWER_S):
-                await pulse.beat()
+                commands = await pulse.beat()
         except TimeoutError:
             error = f"no answer within {ANSWER_S:g} s"
         except Exception as trouble:  # noqa: BLE001 - whatever a client raises is what was seen of the service
             error = _plain(trouble)
         else:
-            return HealthSample(level=self._level, at=at, service=service, response_s=time.monotonic() - asked)
+            took_s = time.monotonic() - asked
+            return HealthSample(level=self._level, at=at, service=service, response_s=took_s, commands=commands)
         await self._drop(pulse)
         return HealthSample(level=self._level, at=at, service=service, error=error)
 

@@ -190,6 +190,7 @@ class HealthSample(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     service: str  # redis | postgres
     response_s: float | None = None
     error: str = ""
+    commands: int | None = None  # (Redis) or transactions (PostgreSQL) that the server carried out since its start
 
 
 class CrashFired(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from harness.report.rows import aligned, cell
@@ -12,9 +12,11 @@ from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
 
 HEADINGS = (
-    *("scenario", "level", "", "bites", "success", "control", "p95", "control", "ok rate", "control"),
-    *("noticed after", "recovered after", "lost", "twice"),
+    *("scenario", "level", "", "bites", "success", "control", "p95", "control", "asked"),
+    *("noticed after", "recovered after", "blast", "burn", "lost", "twice"),
 )
+ASKED = ("amplification", "service.redis.commands", "service.postgres.commands")
+"""What models and stores were asked for each workflow, as seen from their side."""
 
 
 def print_scorecard(runs: Sequence[JudgedRun], out: TextIO) -> None:
@@ -47,8 +49,16 @@ def _bites(level: LevelSummary) -> int:
 
 def _cells(run: JudgedRun, level: LevelSummary) -> Iterator[str]:
     control = {each.metric: each.control for each in run.verdict.beside if each.level == level.level}
-    for metric in ("success", "p95", "throughput"):
+    for metric in ("success", "p95"):
         yield cell(level.metric(metric), metric)
         yield cell(Metric(value=control[metric]), metric) if metric in control else "-"
-    for metric in ("ttd", "ttr", "lost", "dup_effects"):
+    yield _asked(level, control)
+    for metric in ("ttd", "ttr", "blast_radius", "burn", "lost", "dup_effects"):
         yield cell(level.metric(metric), metric)
+
+
+def _asked(level: LevelSummary, control: Mapping[str, float | None]) -> str:
+    """The dependency that was asked most beyond what it is without faults: so many times as often."""
+    pairs = [(level.metric(metric).value, control.get(metric)) for metric in ASKED]
+    times = [broken / whole for broken, whole in pairs if broken is not None and whole]
+    return f"{max(times):.2f}x" if times else "-"

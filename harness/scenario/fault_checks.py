@@ -42,6 +42,8 @@ def check_faults(draft: Draft) -> Iterator[Mistake]:
     if not mistakes:
         yield from _needs(draft.scenario, draft)
     scenario = draft.scenario
+    if scenario.objective is not None and scenario.objective >= 1:
+        yield Mistake(("objective",), "leaves no error budget; ask for less than 100 %")
     llm_faults = scenario.llm.fault if scenario.llm is not None else ()
     if scenario.control and not (scenario.crash or scenario.outage or written or llm_faults):
         text = "is the same run without its faults, and there are none; remove it, or add [[fault]]"

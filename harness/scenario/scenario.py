@@ -280,6 +280,7 @@ class Scenario:
     outage: tuple[Outage, ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()  # kind, at, for, and the kind's own parameters: `harness faults`
     control: bool = False  # run the same load and seed once more with nothing broken, and tell both
+    objective: Share | None = None  # of workflows that are to succeed, 99 % when left out; the rest is the error budget
     # metrics (or error.CLASS) that must have been above zero at every level, else the run is inconclusive
     sometimes: tuple[str, ...] = ()
     llm: Llm | None = None

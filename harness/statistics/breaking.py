@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from harness.statistics.amplification import dispersion, wakes_after_429, waste
 from harness.statistics.breakers import BreakerUse, breaker_metrics, breaker_uses, openings
 from harness.statistics.crashes import not_fired, not_seen, undeclared
 from harness.statistics.evidence import Evidence
-from harness.statistics.faults import did_not_bite, faulted_services
+from harness.statistics.faults import did_not_bite, faulted_services, needing, targets
 from harness.statistics.health import service_metrics
 from harness.statistics.metrics import Metric
 from harness.statistics.promises import RunFacts
 from harness.statistics.recovery import Detection, fallbacks_on
-from harness.statistics.resilience import FaultRow, LevelFacts, fault_metrics, fault_rows, goodput_share
+from harness.statistics.resilience import (
+    FaultRow,
+    LevelFacts,
+    budget_burn,
+    cascade_ratio,
+    fault_metrics,
+    fault_rows,
+    goodput_share,
+)
 from harness.statistics.resources import Window
-from harness.statistics.tally import OK, LevelTally, Rows, outcome
+from harness.statistics.tally import MEASURE, OK, LevelTally, Rows, flagged, outcome
+
+OBJECTIVE = 0.99
+"""Share of workflows that are to succeed, where a scenario names none: two nines, a usual first objective."""
 
 
 class Breaking(NamedTuple):
@@ -43,9 +56,11 @@ def breaking(
     faults: tuple[FaultRow, ...] = ()
     metrics = breaker_metrics(uses)
     if window is not None and evidence.faults:
-        facts = LevelFacts(by_kind, window, tally.last_at, sorted(detections), len(tally.open))
+        needed = needing(run.declared)
+        facts = LevelFacts(by_kind, window, tally.last_at, sorted(detections), len(tally.open), needed)
         faults = fault_rows(evidence.faults, facts)
         metrics |= {**fault_metrics(faults), "goodput_share": goodput_share(everything, window)}
+        metrics |= {"burn": _burn(run, everything), "cascade": _cascade(run, tally, uses)}
     return Breaking(
         faults=faults,
         breakers=uses,
@@ -53,6 +68,17 @@ def breaking(
         not_fired=_not_fired(run, tally, evidence),
         undeclared=_undeclared(run, evidence),
     )
+
+
+def _burn(run: RunFacts, everything: Rows) -> Metric:
+    arrivals = everything[flagged(everything, MEASURE)]
+    bad = int(np.sum(outcome(arrivals) != OK))
+    return budget_burn(bad, len(arrivals), OBJECTIVE if run.declared.objective is None else run.declared.objective)
+
+
+def _cascade(run: RunFacts, tally: LevelTally, uses: Sequence[BreakerUse]) -> Metric:
+    failing = {agent for agent, failed in tally.steps_failed.items() if failed}
+    return cascade_ratio(failing | {use.name for use in uses if use.opened}, targets(run.declared.fault))
 
 
 def _of_calls(evidence: Evidence, everything: Rows) -> dict[str, Metric]:

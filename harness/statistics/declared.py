@@ -23,6 +23,7 @@ class Declared(msgspec.Struct, frozen=True):
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()
+    objective: float | None = None
 
     def effects(self) -> dict[str, frozenset[str]]:
         """By kind of workflow, the steps with an effect in the outside world; kinds without one are left out."""

@@ -11,6 +11,7 @@ import msgspec
 
 from harness.observation.faults import FaultEvent
 from harness.observation.journal import Damage, read_lines
+from harness.statistics.declared import Declared
 
 Written = Sequence[Mapping[str, Any]]
 """A scenario's `[[fault]]` tables."""
@@ -36,6 +37,24 @@ def did_not_bite(declared: Written, events: Sequence[FaultEvent]) -> Iterator[st
             yield f"the fault did not fire: {named} never began"
         elif "bit" not in taken:
             yield f"the fault did not fire: {named} began and met nothing to act on; is there load on it, and for long?"
+
+
+def needing(declared: Declared) -> dict[int, frozenset[str]]:
+    """By fault, the kinds of workflow that need what it breaks, where some may not: an agent, or models."""
+    found = {}
+    for place, table in enumerate(declared.fault):
+        what = str(table["kind"]).partition(".")[0]
+        if what == "agent":
+            steps = declared.graphs().items()
+            found[place] = frozenset(kind for kind, graph in steps if any(s.agent == table["agent"] for s in graph))
+        elif what == "llm":
+            found[place] = frozenset(declared.calls())
+    return found
+
+
+def targets(declared: Written) -> frozenset[str]:
+    """What was aimed at: agents and services, by name."""
+    return frozenset(str(table.get("agent", table["kind"])).partition(".")[0] for table in declared)
 
 
 def faulted_services(declared: Written) -> set[str]:

@@ -36,9 +36,20 @@ def read_health(path: Path, damage: Damage) -> dict[str, list[HealthSample]]:
     return found
 
 
-def service_metrics(found: Sequence[HealthSample]) -> dict[str, dict[str, Metric]]:
-    """By service: its response times, how much of the time it gave none, and the longest such time."""
-    return {service: _metrics(own) for service, own in _by_service(found)}
+def service_metrics(found: Sequence[HealthSample], ended: int = 0) -> dict[str, dict[str, Metric]]:
+    """By service: its response times, how much of the time it gave none, the longest such time, and what it carried
+    out for each of the `ended` workflows of the level."""
+    return {service: _metrics(own) | _commands(own, ended) for service, own in _by_service(found)}
+
+
+def _commands(found: Sequence[HealthSample], ended: int) -> dict[str, Metric]:
+    """Seen from the server's side, so that what a client sends again is there, too. A server that started again counts
+    from 0; our own questions, one for each sample that was answered, are no workflow's."""
+    counted = [sample.commands for sample in found if sample.commands is not None]
+    if len(counted) < 2 or not ended:
+        return {}
+    carried_out = sum((now - before if now >= before else now) - 1 for before, now in pairwise(counted))
+    return {"commands": Metric(value=max(0, carried_out) / ended, n=ended)}
 
 
 def _by_service(found: Sequence[HealthSample]) -> list[tuple[str, list[HealthSample]]]:

@@ -132,7 +132,7 @@ def summarise_level(
         measure_s=window.length_s if window else None,
         metrics=metrics,
         agents=_agents(tally, pool_use(found, window), models.agents, len(arrivals)),
-        services=service_metrics(evidence.health),
+        services=service_metrics(evidence.health, len(everything)),
         service_series=service_series(evidence.health),
         kinds={kind: _arrival_metrics(rows) for kind, rows in kinds.items()},
         errors=_ranked(tally.errors),

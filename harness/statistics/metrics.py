@@ -136,6 +136,8 @@ FAULT_METRICS: Mapping[str, MetricType] = {
     "blast_radius": MetricType(
         "share", "less", "failed or slow workflows that never needed what was broken / failed or slow ones"
     ),
+    "burn": MetricType("count", "less", "arrivals of measure that were not ok / those that the objective allows"),
+    "cascade": MetricType("count", "less", "agents and breakers that failed and were not aimed at / those that were"),
     "goodput_share": MetricType("count", "more", "ok ends within measure / arrivals due within it"),
     "wake_spread": MetricType(
         "duration", "more", "distance of the quartiles of how long after a 429's Retry-After retries came"
@@ -225,6 +227,9 @@ SERVICE_METRICS: Mapping[str, MetricType] = {
     "response_p99": MetricType("duration", "less", "99% of the samples took no longer"),
     "down": MetricType("share", "less", "time from samples without an answer to the next sample / all time"),
     "outage": MetricType("duration", "less", "longest time from a sample without an answer to the next with one"),
+    "commands": MetricType(
+        "count", "less", "commands (Redis) or transactions (PostgreSQL) that the server carried out / workflows ended"
+    ),
 }
 """Of one service over the whole level; a limit names them `service.<name>.<metric>`."""
 

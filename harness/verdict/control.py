@@ -21,7 +21,10 @@ from harness.verdict.limits import Limits
 CONTROL = "control"
 """The folder of a run in which its control arm's folder is."""
 
-SHOWN = ("success", "p50", "p95", "p99", "throughput", "degraded", "cpu_per_workflow")
+SHOWN = (
+    *("success", "p50", "p95", "p99", "throughput", "degraded", "cpu_per_workflow", "amplification"),
+    *("service.redis.commands", "service.postgres.commands"),
+)
 
 
 class Beside(msgspec.Struct, frozen=True, kw_only=True):

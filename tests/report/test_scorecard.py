@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from harness.report.scorecard import print_scorecard
+from harness.statistics.metrics import Metric
 from harness.verdict.control import Beside
 from harness.verdict.judge import JudgedRun
 
@@ -35,6 +36,23 @@ def test_a_row_a_level_and_the_words_counted(passed: JudgedRun, recovered: Judge
     assert "25" in of_recovered
     assert of_recovered[-2:] == ["0", "1"]
     assert lines[-1].startswith("2 runs: 1 pass, 1 failed")
+
+
+def test_what_was_asked_is_told_beside_the_control_arm(passed: JudgedRun, recovered: JudgedRun) -> None:
+    """Of the dependency that was asked most beyond it."""
+    run = beside_control(recovered)
+    [level] = run.summary.levels
+    services = {"redis": {"commands": Metric(value=30.0, n=9)}, "postgres": {"commands": Metric(value=5.0, n=9)}}
+    beside = tuple(
+        Beside(level="10", metric=f"service.{name}.commands", broken=None, control=control)
+        for name, control in (("redis", 12.0), ("postgres", 5.0))
+    )
+    told = replace(
+        run,
+        summary=msgspec.structs.replace(run.summary, levels=(msgspec.structs.replace(level, services=services),)),
+        verdict=msgspec.structs.replace(run.verdict, beside=run.verdict.beside + beside),
+    )
+    assert "2.50x" in printed(passed, told).splitlines()[-2].split()
 
 
 def test_one_run_or_none_that_was_broken_has_no_scorecard(passed: JudgedRun, recovered: JudgedRun) -> None:

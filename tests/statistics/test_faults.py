@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.observation.faults import FaultEvent, Turn
+from harness.observation.observation import Outcome
+from harness.scenario.shapes import Step
 from harness.statistics.faults import did_not_bite, faulted_services
 from harness.statistics.summary import summarise
 from tests.conftest import RunBuilder
@@ -57,6 +59,45 @@ def test_a_level_tells_of_its_faults(run: RunBuilder) -> None:
     assert level.undeclared == ()
     [sentence] = level.not_fired
     assert "fault 2, postgres.freeze never began" in sentence
+
+
+SLOW = {"kind": "agent.slow", "agent": "data", "for": "4 s"}
+
+
+def harmed(run: RunBuilder) -> RunBuilder:
+    """400 sound workflows that need agent data and 100 that do not; four of the first are hurt, and one other."""
+    run.fault, run.agents = (SLOW,), ("data", "triage")
+    run.workflow_steps = (Step(name="step", agent="data"),)
+    run.broke("agent.slow", *WHOLE)
+    run.workflows(100, kind="other")
+    for _ in range(4):
+        run.workflow(outcome=Outcome.FAILED, intended=16.0, steps=(run.step("triage", outcome=Outcome.FAILED),))
+    run.workflow(9.0, kind="other", intended=16.0)
+    run.sound()
+    return run
+
+
+def test_who_did_not_need_what_was_broken_is_a_bystander(run: RunBuilder) -> None:
+    """Five were harmed, one of which is of a kind that never calls the agent."""
+    [level] = summarise(harmed(run).write()).levels
+    assert level.metric("blast_radius").value == pytest.approx(1 / 5)
+    assert level.faults[0].blast is not None
+    assert level.faults[0].blast.harmed == 5
+
+
+def test_the_error_budget_is_the_objective_s(run: RunBuilder) -> None:
+    """Of 505 arrivals 1 % may fail, and four did; with three nines the same four are ten times as much."""
+    [level] = summarise(harmed(run).write()).levels
+    assert level.metric("burn").value == pytest.approx(4 / 5.05)
+    run.objective = 0.999
+    [level] = summarise(run.write()).levels
+    assert level.metric("burn").value == pytest.approx(4 / 0.505)
+
+
+def test_what_failed_and_was_not_aimed_at_cascaded(run: RunBuilder) -> None:
+    """Agent data was aimed at; agent triage failed."""
+    [level] = summarise(harmed(run).write()).levels
+    assert level.metric("cascade").value == 1.0
 
 
 def test_runs_without_faults_have_none(run: RunBuilder) -> None:

@@ -76,6 +76,26 @@ def test_without_an_outage_it_is_zero(run: RunBuilder) -> None:
     assert measured(run, "outage", "down") == [0.0, 0.0]
 
 
+def test_commands_are_counted_at_the_server(run: RunBuilder) -> None:
+    """A workflow, without our own questions; a server that started again counts from zero, and loses nothing else."""
+    counts = (1000, 1401, None, 1802, 51, 101)  # one of each hundred is ours; the third was not answered
+    run.others["health.jsonl"] = [
+        HealthSample("10", float(at), "redis", None if count is None else 0.001, commands=count)
+        for at, count in enumerate(counts)
+    ]
+    run.sound(count=100)
+    [level] = summarise(run.write()).levels
+    assert level.metric("service.redis.commands").value == (400 + 400 + 50 + 49) / 100
+
+
+def test_commands_of_older_runs_are_not_known(run: RunBuilder) -> None:
+    """Nobody counted them."""
+    run.health(0.001, 0.001)
+    run.sound()
+    [level] = summarise(run.write()).levels
+    assert level.metric("service.redis.commands").value is None
+
+
 def test_services_and_levels_are_kept_apart(run: RunBuilder) -> None:
     """Each by its name."""
     run.levels = ("10", "25")
