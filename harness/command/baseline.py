@@ -118,7 +118,8 @@ def record(
     if code not in (0, 3):
         click.echo("not accepted: the run broke a promise, see above", err=True)
         raise click.exceptions.Exit(code)
-    for line in accept_run(judged.run_dir, plan.baselines, levels=levels, by=by or _person(), at=_now(), dry_run=False):
+    named = [level.label for level in plan.levels]
+    for line in accept_run(judged.run_dir, plan.baselines, levels=named, by=by or _person(), at=_now(), dry_run=False):
         click.echo(line)
 
 

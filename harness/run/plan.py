@@ -18,7 +18,7 @@ from harness.target import TARGETS
 class Options:
     """What a person may say beside the scenario's name."""
 
-    levels: tuple[str, ...] = ()  # labels; all of the scenario's when empty
+    levels: tuple[str, ...] = ()  # labels or amounts; all of the scenario's when empty
     seed: int | None = None  # the rest, when given, instead of the scenario's own
     time_scale: float | None = None
     warmup_s: float | None = None
@@ -101,8 +101,9 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
     known = Known(targets=TARGETS, models=MODELS, served=served, faults=FAULTS, metrics={"": METRICS, **PARTS})
     scenario = _with(load_scenario(path, known=known, allow_remote=options.allow_remote), options)
     levels = {level.label: level for level in scenario.load.levels}
+    named = levels | {f"{level.amount:g}": level for level in levels.values()}  # 25 is 25/s where that is what it is of
     mistakes = [f"--level {label}: not a level of {path} (levels: {', '.join(levels)})" for label in options.levels
-                if label not in levels]  # fmt: skip
+                if label not in named]  # fmt: skip
     mistakes += [f"{path} with --state {options.state}: {dotted(each.path)}: {each.text}"
                  for each in (state_mistakes(scenario) if options.state else ())]  # fmt: skip
     if options.state and scenario.target == "http":
@@ -126,7 +127,7 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
         scenario=scenario,
         scenario_path=path.resolve(),
         limits_path=limits_path,
-        levels=tuple(levels[label] for label in (options.levels or levels)),
+        levels=tuple(dict.fromkeys(named[label] for label in (options.levels or levels))),
         reports=options.reports,
         command=command,
         baselines=_baselines(path, limits_path, options.baselines),
