@@ -132,12 +132,16 @@ def llm_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def chosen_margin(margin: float | None, *, strict: bool) -> float:
-    """How much worse may pass, as --margin and --strict say it. Raises UsageError when both do."""
+    """How much worse may pass, as --margin and --strict say it. Raises UsageError when both do, or it says nothing."""
     from harness.verdict.gate import MARGIN, MARGIN_STRICT
 
     if strict and margin is not None:
         raise UsageError(f"--strict is --margin {MARGIN_STRICT:.0%}: say one of them")
-    return margin or (MARGIN_STRICT if strict else MARGIN)
+    if margin is None:
+        return MARGIN_STRICT if strict else MARGIN
+    if not 0 < margin < 1:
+        raise UsageError(f"--margin {margin:.0%}: should be more than 0 % and less than 100 %; 10 % is the usual one")
+    return margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,8 @@ class GateWords:
         from harness.gate.gating import GateOptions
 
         given = {"--strict": self.strict, "--margin": self.margin, "--no-duet": self.no_duet, "--pairs": self.pairs}
-        mistakes = [f"{name}: is for --gate" for name, value in given.items() if value and not self.gate]
+        said = [name for name, value in given.items() if value is not None and value is not False]
+        mistakes = [f"{name}: is for --gate" for name in said if not self.gate]
         margin = 0.0
         try:
             margin = chosen_margin(self.margin, strict=self.strict)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from harness.command.arguments import Factor, LlmWords
+from harness.command.arguments import Factor, GateWords, LlmWords, chosen_margin
 from harness.errors import UsageError
 
 
@@ -23,6 +23,16 @@ def test_a_factor_is_a_finite_number_above_zero(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Factor().convert(text, None, None)
     assert Factor().convert("0.5", None, None) == 0.5
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0, 5.0])
+def test_a_margin_is_a_share_that_can_be_missed(margin: float) -> None:
+    """None at all could never be excluded, and was once taken for the usual one."""
+    with pytest.raises(UsageError, match="more than 0 % and less than 100 %"):
+        chosen_margin(margin, strict=False)
+    with pytest.raises(UsageError, match="--margin: is for --gate"):
+        GateWords(gate=False, strict=False, margin=margin, no_duet=False, pairs=None).options()
+    assert [chosen_margin(None, strict=strict) for strict in (False, True)] == [0.10, 0.05]
 
 
 def test_the_simulator_answers_unless_told_otherwise() -> None:
