@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+import signal
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
 
 from harness.child import Child
@@ -29,6 +30,19 @@ class Toxics(Protocol):
         """Whether connections are taken; those that there are are cut when not, and `fired("down")` counts them. With
         a lease they are taken again after so long."""
 
+    async def move(self, upstream: str) -> None:
+        """In front of another server, of this host:port; connections are cut."""
+
+
+class Server(Protocol):
+    """A server of our own that can be killed. Blocking. Raises ServiceUnavailable."""
+
+    def kill(self, signum: signal.Signals = signal.SIGKILL) -> None:
+        """End it by this signal; its port stays its own, and refuses connections."""
+
+    def start_again(self, *, empty: bool = False) -> None:
+        """On the same port, `empty` or with what it kept on disk; it answers then. Nothing to do while it lives."""
+
 
 class Bench(Protocol):
     """What a fault may lay hands on, of one level. Everything here is ours: nobody else's is ever broken."""
@@ -53,6 +67,12 @@ class Bench(Protocol):
 
     def pids(self, what: str) -> list[int]:
         """The processes of `target`, `redis` or `postgres` that live now, the oldest first; only of our own."""
+
+    def server(self, service: str) -> Server:
+        """`redis` or `postgres`, where it is a process of our own."""
+
+    def spare(self) -> AbstractContextManager[str]:
+        """The URL of an empty Redis of the same kind and password beside ours. Blocking. Raises ServiceUnavailable."""
 
     def ask_target(self, order: bytes, timeout_s: float) -> bytes:
         """The line that the target's host answers to a line. Blocking. Raises HarnessError."""
@@ -87,4 +107,4 @@ class Fault(Protocol):
     @property
     def needs(self) -> tuple[str, ...]:
         """What has to be there: `proxy:redis`, `server:redis` (one that we started), `process:redis` (by ourselves, in
-        no container), `target`, `store` (what outlives the target)."""
+        no container), `target`, `store` (what outlives the target), `agent:data` (of the embedded orchestrator)."""

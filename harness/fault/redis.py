@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.fault.beside import Sum, beside
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 ANSWER_S = 2.0
+KEYS_A_SCAN = 1000
 NEEDS = ("server:redis",)
 
 
@@ -32,12 +34,12 @@ class WritesPaused:
     @asynccontextmanager
     async def inject(self, bench: Bench) -> AsyncIterator[_Counted]:
         """Paused for the lease at most; unpaused at the end."""
-        async with _control(bench) as redis:
+        async with control(bench.url("redis")) as redis:
             try:
-                await _said(redis, "CLIENT", "PAUSE", round(bench.lease_s * 1000), "WRITE")
+                await said(redis, "CLIENT", "PAUSE", round(bench.lease_s * 1000), "WRITE")
                 yield _Counted(redis, "clients", "blocked_clients")
             finally:
-                await _said(redis, "CLIENT", "UNPAUSE")
+                await said(redis, "CLIENT", "UNPAUSE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +57,22 @@ class MemoryFull:
     @asynccontextmanager
     async def inject(self, bench: Bench) -> AsyncIterator[_Counted]:
         """The two settings, as they were before at the end."""
-        async with _control(bench) as redis:
+        async with control(bench.url("redis")) as redis:
             before = {
-                **await _said(redis, "CONFIG", "GET", "maxmemory"),
-                **await _said(redis, "CONFIG", "GET", "maxmemory-policy"),
+                **await said(redis, "CONFIG", "GET", "maxmemory"),
+                **await said(redis, "CONFIG", "GET", "maxmemory-policy"),
             }
-            used = int((await _info(redis, "memory"))["used_memory"])
+            used = int((await section_of(redis, "memory"))["used_memory"])
             evicting = self.policy != "noeviction"
             counted = _Counted(redis, "stats" if evicting else "errorstats", "evicted_keys" if evicting else "OOM")
             await counted.begin()
             try:
-                await _said(redis, "CONFIG", "SET", "maxmemory-policy", self.policy)
-                await _said(redis, "CONFIG", "SET", "maxmemory", max(1, int(used * self.room)))
+                await said(redis, "CONFIG", "SET", "maxmemory-policy", self.policy)
+                await said(redis, "CONFIG", "SET", "maxmemory", max(1, int(used * self.room)))
                 yield counted
             finally:
                 for name, value in before.items():
-                    await _said(redis, "CONFIG", "SET", name, value)
+                    await said(redis, "CONFIG", "SET", name, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +89,45 @@ class ClientsDropped:
     @asynccontextmanager
     async def inject(self, bench: Bench) -> AsyncIterator[Sum]:
         """Until the end, by a task of its own."""
-        async with _control(bench) as redis:
+        async with control(bench.url("redis")) as redis:
             found = Sum()
 
             async def again_and_again() -> None:
                 while True:
-                    found.bites += int(await _said(redis, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+                    found.bites += int(await said(redis, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+                    await asyncio.sleep(self.every)
+
+            async with beside(again_and_again()):
+                yield found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysExpired:
+    """Keys of the level expire before their time, again and again; some of several that belong together.
+
+    What is gone was there before: it must not be taken for something new, and what is left of it not for the whole. A
+    workflow whose state is gone fails and says so, or goes on with what PostgreSQL has of it.
+    """
+
+    keys: str = "[do]:{w/*"  # a glob of what follows the namespace; d: documents, o: ids of operations, w/ workflows
+    share: Share = 0.2  # of those that there are, drawn each time by their names and the scenario's seed
+    every: Seconds = 0.5
+
+    needs = NEEDS
+
+    @asynccontextmanager
+    async def inject(self, bench: Bench) -> AsyncIterator[Sum]:
+        """`PEXPIRE` by a task of its own; nothing brings them back."""
+        async with control(bench.url("redis")) as redis:
+            found = Sum()
+
+            async def again_and_again() -> None:
+                turn = 0
+                while True:
+                    for key in await _keys(redis, f"{bench.namespace}:{self.keys}"):
+                        if Random(f"{bench.seed}/{turn}/{key}").random() < self.share:
+                            found.bites += int(await said(redis, "PEXPIRE", key, 1))
+                    turn += 1
                     await asyncio.sleep(self.every)
 
             async with beside(again_and_again()):
@@ -119,7 +154,7 @@ class _Counted:
         return self.most
 
     async def _now(self) -> int:
-        found = await _info(self.redis, self.section)
+        found = await section_of(self.redis, self.section)
         if self.section == "errorstats":
             entry = found.get(f"errorstat_{self.name}", {})
             return int(entry["count"]) if entry else 0
@@ -127,14 +162,14 @@ class _Counted:
 
 
 @asynccontextmanager
-async def _control(bench: Bench) -> AsyncIterator[Redis]:
+async def control(url: str) -> AsyncIterator[Redis]:
     """A connection past the proxy, without repetition of any command. Raises FaultFailed."""
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
     redis = Redis.from_url(
-        bench.url("redis"),
+        url,
         decode_responses=True,
         socket_timeout=ANSWER_S,
         socket_connect_timeout=ANSWER_S,
@@ -142,10 +177,22 @@ async def _control(bench: Bench) -> AsyncIterator[Redis]:
         single_connection_client=True,
     )
     async with redis:
+        await said(redis, "PING")  # now: redis-py forgets that it was cancelled, when that was while it connected
         yield redis
 
 
-async def _said(redis: Redis, *words: object) -> Any:
+async def _keys(redis: Redis, pattern: str) -> list[str]:
+    """Those that match, each once."""
+    found, cursor = set[str](), "0"
+    while True:
+        cursor, keys = await said(redis, "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_A_SCAN)
+        found.update(keys)
+        if str(cursor) == "0":
+            return sorted(found)
+
+
+async def said(redis: Redis, *words: object) -> Any:
+    """What it answers to a command. Raises FaultFailed."""
     from redis.exceptions import RedisError
 
     try:
@@ -154,6 +201,7 @@ async def _said(redis: Redis, *words: object) -> Any:
         raise FaultFailed(f"Redis did not take {' '.join(map(str, words[:2]))}: {error}") from None
 
 
-async def _info(redis: Redis, section: str) -> dict[str, Any]:
-    found: dict[str, Any] = await _said(redis, "INFO", section)
+async def section_of(redis: Redis, section: str) -> dict[str, Any]:
+    """A section of what it tells of itself. Raises FaultFailed."""
+    found: dict[str, Any] = await said(redis, "INFO", section)
     return found

@@ -15,8 +15,8 @@ import msgspec
 from harness.errors import HarnessError
 from harness.fault.beside import Sum, beside
 from harness.fault.fault import Bench, FaultFailed
-from harness.scenario.units import Seconds
-from harness.target.target import BlockLoop
+from harness.scenario.units import Seconds, Share
+from harness.target.target import Answered, BlockLoop, CancelSome
 
 ANSWER_S = 30.0
 NEEDS = ("target",)
@@ -77,6 +77,38 @@ class Killed:
                 if pid and bench.note_kill(pid[0]):
                     os.kill(pid[0], signal.SIGKILL)
                     found.bites += 1
+
+        async with beside(again_and_again()):
+            yield found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """Workflows that run are cancelled, a share of them again and again, at whatever await they stand.
+
+    Their clients are told. Pools, permits and connections are given back, and no reply that was still to come is ever
+    taken for another's.
+    """
+
+    share: Share = 0.5  # of the workflows that run, each time
+    every: Seconds = 0.5
+
+    needs = NEEDS
+
+    @asynccontextmanager
+    async def inject(self, bench: Bench) -> AsyncIterator[Sum]:
+        """By its host, which says how many."""
+        found, rng = Sum(), Random(bench.seed)
+
+        async def again_and_again() -> None:
+            while True:
+                order = msgspec.json.encode(CancelSome(self.share, rng.getrandbits(32)))
+                try:
+                    answer = await asyncio.to_thread(bench.ask_target, order, ANSWER_S)
+                except HarnessError as error:
+                    raise FaultFailed(f"workflows could not be cancelled: {error}") from None
+                found.bites += msgspec.json.decode(answer, type=Answered).count
+                await asyncio.sleep(self.every)
 
         async with beside(again_and_again()):
             yield found

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import mmap
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from harness.llm.draws import uniforms
 from harness.llm.latency import MODELS, call_s
 from harness.orchestrator.burners import Burners
-from harness.orchestrator.call import AgentFailed, Call
+from harness.orchestrator.call import AgentFailed, AgentFunction, Call
+from harness.orchestrator.disturbed import Disturbances
 from harness.orchestrator.outside import Outside
 from harness.scenario.scenario import Think, Work
 
@@ -76,6 +77,7 @@ class Means:
         self.thinking = 0  # LLM calls in flight
         self.outside = outside
         self.asking: Asking | None = None  # by which models are asked
+        self.disturbed = Disturbances(seed=seed, clock=clock)
 
 
 class DeclaredAgent:
@@ -88,7 +90,11 @@ class DeclaredAgent:
         self._work = work
         self._means = means
 
-    async def __call__(self, call: Call) -> bytes:
+    def __call__(self, call: Call) -> Awaitable[bytes]:
+        disturbed = self._means.disturbed
+        return disturbed.through(call, self._perform) if disturbed else self._perform(call)
+
+    async def _perform(self, call: Call) -> bytes:
         work = self._work
         if work.memory and call.held is None:
             call.held = pages = Pages()
@@ -144,6 +150,18 @@ class DeclaredAgent:
     def _fail_by_chance(self, share: float, call: Call) -> None:
         if uniforms("failure", self._means.seed, call.request.id, call.step.name, call.attempt)[0] < share:
             raise AgentFailed(f"agent {call.step.agent!r} failed as its declared work says ({share:.2%} of attempts)")
+
+
+def verified(perform: AgentFunction) -> AgentFunction:
+    """`perform` behind a validator that knows what the task's result has to be: a wrong one is not handed on."""
+
+    async def checked(call: Call) -> bytes:
+        found = await perform(call)
+        if found != finding(call):
+            raise AgentFailed(f"agent {call.step.agent!r} came to a wrong finding", error_class="wrong_finding")
+        return found
+
+    return checked
 
 
 def finding(call: Call) -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from harness.errors import TargetError
-from harness.target.target import WorkflowRequest
+from harness.target.target import CANCELLED, WorkflowRequest
 
 SWEEP_S = 0.010
 SHORT_S = 0.050
@@ -141,6 +141,19 @@ def step_timeout(alarm: Alarm, request: WorkflowRequest) -> StepTimeout | None:
     if alarm.step is None or not alarm.overran():
         return None
     return StepTimeout(alarm.step, request.id)
+
+
+def ending(error: asyncio.CancelledError, alarm: Alarm, request: WorkflowRequest) -> TargetError | None:
+    """To be asked in `except CancelledError` by whoever runs the workflow: what it failed of, if the task is to go on.
+
+    A deadline of its own, or its client, who asked for no more than its end; None: the task itself is to end.
+    """
+    if alarm.overran():
+        return late(alarm, request)
+    if error.args == (CANCELLED,):
+        alarm.task.uncancel()
+        return TargetError(f"workflow {request.id!r} was {CANCELLED}", definite=True, error_class="cancelled")
+    return None
 
 
 def late(alarm: Alarm, request: WorkflowRequest) -> TargetError:

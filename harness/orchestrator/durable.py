@@ -37,7 +37,7 @@ from harness.orchestrator.turns import Turns, unqueued
 from harness.store.opening import open_store, state_use
 from harness.store.store import Operation, StateStore, Versioned
 from harness.target.serving import WorkflowWatch
-from harness.target.target import Services, Watch, WorkflowRequest, WorkflowResult
+from harness.target.target import Disturb, Services, Watch, WorkflowRequest, WorkflowResult
 
 WORKFLOWS = "w/"
 END_STORED_LEAST_S = 0.2
@@ -71,7 +71,6 @@ class DurableOrchestrator:
         self._opened = AsyncExitStack()
         self._traced: set[type[Exception]] = set()  # mistakes of agents that are in the log
         self._turns: Turns | None = None
-        self._waiting_peak = 0
         self._breakers = Breakers(options, clock=clock)
         place = options.placement
         self._points = CrashPoints(
@@ -197,13 +196,11 @@ class DurableOrchestrator:
             requeued=self._turns.requeued if self._turns else 0,
         )
         use = msgspec.structs.replace(self._engine.use(), state=state)
-        if self._turns is None:
-            return use
-        waiting = self._turns.waiting
-        self._waiting_peak = max(self._waiting_peak, waiting)
-        return msgspec.structs.replace(
-            use, running=use.running - waiting, queue_depth=waiting, queue_peak=self._waiting_peak
-        )
+        return self._turns.seen(use) if self._turns is not None else use
+
+    def disturb(self, order: Disturb) -> int:
+        """Have the agent misbehave; how many attempts it did so far."""
+        return self._engine.disturb(order)
 
     async def _take_up(self) -> None:
         """Claim every document without an end, and go on with its workflow."""

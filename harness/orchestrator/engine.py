@@ -27,13 +27,13 @@ from harness.orchestrator.context import (
     not_written,
     state_error,
 )
-from harness.orchestrator.deadline import Alarm, Deadlines, late
+from harness.orchestrator.deadline import Alarm, Deadlines, ending, late
 from harness.orchestrator.options import Options
 from harness.orchestrator.outside import Outside
 from harness.orchestrator.retry import RetryBudget, retry_wait_s
 from harness.orchestrator.workflow import Plan, PlannedStep, plan
 from harness.store.store import StateStore, StoreUnavailable, Versioned
-from harness.target.target import Services, StepTuple, Watch, WorkflowRequest, WorkflowResult
+from harness.target.target import Disturb, Services, StepTuple, Watch, WorkflowRequest, WorkflowResult
 
 _OK, _FAILED = Outcome.OK, Outcome.FAILED
 
@@ -148,9 +148,9 @@ class Engine:
             alarm.end_step()
             digest = final_digest(await store.read(key), key, plan)
             return WorkflowResult(digest, 1 + flow.retries, (), flow.tokens)
-        except asyncio.CancelledError:
-            if alarm.overran():
-                raise late(alarm, request) from None
+        except asyncio.CancelledError as error:
+            if (end := ending(error, alarm, request)) is not None:
+                raise end from None
             raise
         except VersionConflict as error:
             raise state_error("version_conflict", key, str(error)) from error
@@ -178,6 +178,10 @@ class Engine:
             pools=pools,
             llm=asking.use() if asking else None,
         )
+
+    def disturb(self, order: Disturb) -> int:
+        """Have the agent misbehave; how many attempts it did so far."""
+        return self._means.disturbed.take(order)
 
     def _plan(self, request: WorkflowRequest) -> Plan:
         try:

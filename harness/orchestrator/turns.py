@@ -10,6 +10,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
+
+from harness.observation.observation import HostUse
 from harness.orchestrator.options import Options
 from harness.orchestrator.stream_queue import Entry, StreamQueue
 from harness.store.store import StoreUnavailable
@@ -29,12 +32,21 @@ class Turns:
         self._room.set()
         self._lost = False  # something is known to be missing in the stream
         self._consuming: asyncio.Task[None] | None = None
+        self._waiting_peak = 0
         self.requeued = 0
 
     @property
     def waiting(self) -> int:
         """Accepted workflows whose turn has not come."""
         return len(self._expected) - len(self._given)
+
+    def seen(self, use: HostUse) -> HostUse:
+        """The same, with what waits here for its turn, and runs in nobody's view."""
+        waiting = self.waiting
+        self._waiting_peak = max(self._waiting_peak, waiting)
+        return msgspec.structs.replace(
+            use, running=use.running - waiting, queue_depth=waiting, queue_peak=self._waiting_peak
+        )
 
     async def open(self, unfinished: Sequence[str]) -> None:
         """Go on with what an earlier owner left: `unfinished` workflows in order of acceptance. Then hand out turns.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from operator import itemgetter
 
-from harness.orchestrator.agent import DeclaredAgent, Means
+from harness.orchestrator.agent import DeclaredAgent, Means, verified
 from harness.orchestrator.breaker import Breaker, around
 from harness.orchestrator.call import AgentFunction
 from harness.orchestrator.options import Options
@@ -55,6 +55,7 @@ def plan(
 
     def performing(agent: str) -> AgentFunction:
         perform = agents.get(agent) or DeclaredAgent(options.work(workflow, agent), means)
+        perform = verified(perform) if options.declared(agent).verify else perform
         return around(agent, breakers[agent], perform) if agent in breakers else perform
 
     perform = {agent: performing(agent) for agent in {step.agent for step in workflow.declared_steps}}

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -16,11 +16,12 @@ import psutil
 
 from harness.child import Child, Children, expect_line
 from harness.errors import HarnessError
-from harness.fault.fault import Bite, Toxics
+from harness.fault.fault import Bite, Server, Toxics
 from harness.observation.faults import FaultEvent, Turn
 from harness.run.hosting import Hosting
 from harness.scenario.faults import PlannedFault
 from harness.service.process import ProcessServer
+from harness.service.redis import spare
 from harness.service.service import Running
 
 LEASE_S = 10.0
@@ -39,6 +40,7 @@ class LevelBench:
     running: Mapping[str, Running]
     proxies: Mapping[str, Toxics] = field(default_factory=dict)
     hosting: Hosting | None = None
+    asking: threading.Lock = field(default_factory=threading.Lock, repr=False)  # one order and its answer at a time
 
     def proxy(self, service: str) -> Toxics:
         """The proxy in front of it."""
@@ -59,12 +61,28 @@ class LevelBench:
             return []
         return [each.pid for each in tree]
 
+    def server(self, service: str) -> Server:
+        """Which can be killed and started again."""
+        lives = self._process(service).lives
+        assert lives is not None, "we started it"
+        return lives
+
+    def spare(self) -> AbstractContextManager[str]:
+        """A further Redis."""
+        return spare(self._process("redis"), self.children)
+
+    def _process(self, service: str) -> ProcessServer:
+        server = self.running[service]
+        assert isinstance(server, ProcessServer), "checked before the run"
+        return server
+
     def ask_target(self, order: bytes, timeout_s: float) -> bytes:
         """What its host says."""
         assert self.hosting is not None, "checked before the run"
-        host = self.hosting.host
-        host.tell(order)
-        return expect_line(host, timeout_s)
+        with self.asking:
+            host = self.hosting.host
+            host.tell(order)
+            return expect_line(host, timeout_s)
 
     def note_kill(self, pid: int) -> bool:
         """In the run's `crashes.jsonl`."""

@@ -50,13 +50,27 @@ def check_faults(draft: Draft) -> Iterator[Mistake]:
         yield Mistake(("control",), text, reads=(("control",), ("fault",)))
 
 
+def _needs_agent(scenario: Scenario, agent: str, path: KeyPath) -> Iterator[Mistake]:
+    """Only the embedded orchestrator's agents can be told to misbehave."""
+    agents = sorted({step.agent for workflow in scenario.workflow for step in workflow.declared_steps})
+    if scenario.target != "embedded":
+        yield Mistake(path, "only agents of the embedded orchestrator can be told to", reads=(path, ("target",)))
+    elif scenario.crash or any(table.get("kind") == "target.kill" for table in scenario.fault):
+        text = "an orchestrator that is killed and starts again knows of no such order; use one of the two"
+        yield Mistake(path, text, reads=(path, ("crash",), ("fault",)))
+    elif agent not in agents:
+        yield Mistake(path, unknown_name("agent", agent, agents), reads=(path, ("workflow",)))
+
+
 def _needs(scenario: Scenario, draft: Draft) -> Iterator[Mistake]:
     used = {*services_of(scenario), *(("llm",) if needs_llm(scenario) else ())}
     for position, planned in enumerate(planned_faults(scenario.fault, draft.known.faults)):
         path: KeyPath = ("fault", position, "kind")
         for need in planned.fault.needs:
-            _, _, service = need.partition(":")
-            if need == "target" and scenario.target == "http":
+            what, _, service = need.partition(":")
+            if what == "agent":
+                yield from _needs_agent(scenario, service, (*path[:-1], "agent"))
+            elif need == "target" and scenario.target == "http":
                 yield Mistake(path, "a black box is not ours to break", reads=(path, ("target",)))
             elif need == "store" and (scenario.target != "embedded" or scenario.state.store == "memory"):
                 text = "what only memory knows is lost with its process; set [state] store, or say --state redis"

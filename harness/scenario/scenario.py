@@ -66,6 +66,7 @@ class Agent:
     work: Work = field(default_factory=Work)
     waiting: int | None = None  # steps that may wait for an instance; one more fails (bulkhead_full); left out: any
     breaker: Breaker | None = None  # shared by all workflows; none when left out
+    verify: bool = False  # its findings are checked before others build on them; a wrong one fails the attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,11 +70,12 @@ def _serve(bin_dir: Path, name: str, settings: ServiceSettings, children: Childr
             # SIGQUIT is its immediate shutdown: it needs no checkpoint, and gives shared memory back.
             return children.start_program("postgres", argv, stop_signal=signal.SIGQUIT, user=user, cwd=folder)
 
-        with listening("postgres", start, url_of) as (child, address, version):
+        with listening("postgres", start, url_of) as lives:
+            address = lives.address
             used = ServiceUsed(
-                service="postgres", provider=name, version=version, address=str(address), detail=str(bin_dir)
+                service="postgres", provider=name, version=lives.version, address=str(address), detail=str(bin_dir)
             )
-            yield ProcessServer(url_of(address.port), used, pid=child.pid)
+            yield ProcessServer(url_of(address.port), used, first_pid=lives.pid, lives=lives)
 
 
 def _reachable(bin_dir: Path, folder: Path, user: str | None) -> Path:

@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -32,11 +33,106 @@ LAST_WORDS_S = 1.0
 _TREE_ROUNDS = 10
 
 
+class Lives:
+    """A server's process and its successors, one after the other on the same port. Blocking.
+
+    `start` starts one on a port; `url_of` is its URL there; `data` is a folder that holds nothing but its data.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        port: int,
+        start: Callable[[int], Child],
+        url_of: Callable[[int], str],
+        data: Path | None = None,
+    ) -> None:
+        self.address = Address(LOOPBACK, port)
+        self.is_down = False  # because it was killed here
+        self._service = service
+        self._url = url_of(port)
+        self._start = start
+        self._data = data
+        self._held: socket.socket | None = None
+        self.child = start(port)
+        self.version = self._wait()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that serves, or served last."""
+        return self.child.pid
+
+    def kill(self, signum: signal.Signals = signal.SIGKILL) -> None:
+        """End it by this signal and wait for its end. Nobody else gets its port. Raises ServiceUnavailable."""
+        self.is_down = True
+        if self.child.returncode() is None:
+            os.kill(self.child.pid, signum)
+        if self.child.wait(END_S) is None:
+            raise ServiceUnavailable(f"the {self._service} server (pid {self.pid}) outlives {signum.name}")
+        self.child.end(grace_s=END_S)
+        if self._held is None:
+            self._held = _held_port(self.address)
+
+    def start_again(self, *, empty: bool = False) -> None:
+        """A successor that answers, unless there is one; `empty`: without the data. Raises ServiceUnavailable."""
+        if not self.is_down:
+            return
+        if empty:
+            assert self._data is not None, "nothing else could be taken from it"
+            shutil.rmtree(self._data, ignore_errors=True)
+            self._data.mkdir()
+        self.child = self._start(self.address.port)
+        self.version = self._wait()
+        self._let_go()
+        self.is_down = False
+
+    def end(self) -> None:
+        """For good. Idempotent."""
+        self.child.end(grace_s=END_S)
+        self._let_go()
+
+    def _wait(self) -> str:
+        """Its version, once it answers."""
+        child = self.child
+        try:
+            return wait_until_up(self._service, self._url, self.address, UP_S, died=partial(last_words, child))
+        except ServiceUnavailable:
+            child.wait(LAST_WORDS_S)  # whoever took the port may have answered before our server could say so
+            child.end(grace_s=END_S)
+            raise
+        except BaseException:
+            child.end(grace_s=END_S)
+            raise
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
+
+
+def _held_port(address: Address) -> socket.socket:
+    """Bound and not listening: connections are refused, nobody is given the port, and a server that reuses it may."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        held.bind((address.host, address.port))
+    except OSError as error:
+        held.close()
+        raise ServiceUnavailable(f"somebody else took {address} at once: {error.strerror}") from None
+    return held
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessServer(Running):
-    """A server whose processes are ours; it can be held still."""
+    """A server whose processes are ours; it can be held still, and killed and started again where it has `lives`."""
 
-    pid: int = field(default=0, kw_only=True)
+    first_pid: int = field(default=0, kw_only=True)
+    lives: Lives | None = field(default=None, repr=False, kw_only=True)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that serves now, or served last."""
+        return self.first_pid if self.lives is None else self.lives.pid
 
     def pause(self) -> None:
         """SIGSTOP to the whole tree, the parent first, until nothing new is found below it."""
@@ -47,7 +143,9 @@ class ProcessServer(Running):
         self._signal_tree(signal.SIGCONT)
 
     def died(self) -> str | None:
-        """Why nothing can answer any more: it ended while we needed it. None while it lives."""
+        """Why nothing can answer any more: it ended while we needed it. None while it lives, or was killed by us."""
+        if self.lives is not None and self.lives.is_down:
+            return None
         with contextlib.suppress(psutil.NoSuchProcess):
             if psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
                 return None
@@ -141,32 +239,28 @@ def run_quietly(argv: Sequence[str | Path], user: str | None = None) -> str | No
 
 @contextmanager
 def listening(
-    service: str, start: Callable[[int], Child], url_of: Callable[[int], str]
-) -> Iterator[tuple[Child, Address, str]]:
-    """A started server that answers: the process, its address and version. Another port is tried when one is taken.
+    service: str, start: Callable[[int], Child], url_of: Callable[[int], str], data: Path | None = None
+) -> Iterator[Lives]:
+    """A started server that answers. Another port is tried when one is taken. The words of `Lives`."""
+    logs: list[Path] = []
 
-    `start` starts it on a port; `url_of` is its URL there.
-    """
-    for left in reversed(range(PORT_TRIES)):
-        port = free_port()
-        address = Address(LOOPBACK, port)
+    def start_noting(port: int) -> Child:
         child = start(port)
+        logs.append(child.log)
+        return child
+
+    for left in reversed(range(PORT_TRIES)):
         try:
-            version = wait_until_up(service, url_of(port), address, UP_S, died=partial(last_words, child))
+            lives = Lives(service, free_port(), start_noting, url_of, data)
         except ServiceUnavailable:
-            child.wait(LAST_WORDS_S)  # whoever took the port may have answered before our server could say so
-            child.end(grace_s=END_S)
-            if left and _port_was_taken(child):
+            if left and _port_was_taken(logs[-1]):
                 continue
-            raise
-        except BaseException:
-            child.end(grace_s=END_S)
             raise
         break
     try:
-        yield child, address, version
+        yield lives
     finally:
-        child.end(grace_s=END_S)
+        lives.end()
 
 
 def last_words(child: Child) -> str | None:
@@ -175,6 +269,6 @@ def last_words(child: Child) -> str | None:
     return None if code is None else child.with_last_words(f"{child.name} ended (exit {code})")
 
 
-def _port_was_taken(child: Child) -> bool:
-    text = child.log.read_text(errors="replace")
+def _port_was_taken(log: Path) -> bool:
+    text = log.read_text(errors="replace")
     return "Address already in use" in text[-4000:]

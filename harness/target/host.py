@@ -23,10 +23,21 @@ import uvloop
 from harness.child import allow_many_files, die_with_parent, first_line
 from harness.errors import UsageError
 from harness.target.serving import Connection, Host
-from harness.target.target import BlockLoop, HostConfig, HostFailed, HostReady, LoopWasBlocked, Target
+from harness.target.target import (
+    Answered,
+    BlockLoop,
+    CancelSome,
+    Disturbable,
+    HostConfig,
+    HostFailed,
+    HostReady,
+    LoopWasBlocked,
+    Order,
+    Target,
+)
 from harness.target.wire import BACKLOG
 
-Say = Callable[[HostReady | HostFailed | LoopWasBlocked], None]
+Say = Callable[[HostReady | HostFailed | LoopWasBlocked | Answered], None]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -58,7 +69,7 @@ async def serve(config: HostConfig, say: Say, stdin_fd: int) -> int:
     host = Host(target, config.services, clock=lambda: time.monotonic() - config.t0)
     server = await loop.create_unix_server(lambda: Connection(host), config.socket, backlog=BACKLOG)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_reader(stdin_fd, _Orders(stdin_fd, stop, say))
+    loop.add_reader(stdin_fd, _Orders(stdin_fd, stop, say, host, target))
     host.tick(loop.time())
     say(HostReady())
     await stop.wait()
@@ -68,12 +79,14 @@ async def serve(config: HostConfig, say: Say, stdin_fd: int) -> int:
 
 
 class _Orders:
-    """What comes on standard input: lines by which the loop is blocked, and at last its end, which ends the host."""
+    """What comes on standard input: orders to misbehave, each of which is answered; at last its end, the host's own."""
 
-    def __init__(self, stdin_fd: int, stop: asyncio.Event, say: Say) -> None:
+    def __init__(self, stdin_fd: int, stop: asyncio.Event, say: Say, host: Host, target: Target) -> None:
         self._stdin_fd = stdin_fd
         self._stop = stop
         self._say = say
+        self._host = host
+        self._target = target
         self._rest = b""
 
     def __call__(self) -> None:
@@ -85,10 +98,19 @@ class _Orders:
             return
         *lines, self._rest = (self._rest + read).split(b"\n")
         for line in lines:
-            order = msgspec.json.decode(line, type=BlockLoop)
-            began = time.monotonic()
-            time.sleep(order.blocked_s)  # in the loop, which is what it is for
-            self._say(LoopWasBlocked(time.monotonic() - began))
+            self._say(self._obey(msgspec.json.decode(line, type=Order)))
+
+    def _obey(self, order: Order) -> LoopWasBlocked | Answered:
+        match order:
+            case BlockLoop():
+                began = time.monotonic()
+                time.sleep(order.blocked_s)  # in the loop, which is what it is for
+                return LoopWasBlocked(time.monotonic() - began)
+            case CancelSome():
+                return Answered(self._host.cancel_some(order))
+            case _:
+                assert isinstance(self._target, Disturbable), "checked before the run"
+                return Answered(self._target.disturb(order))
 
 
 def main() -> None:

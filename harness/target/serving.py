@@ -7,6 +7,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from random import Random
 from typing import cast
 
 import msgspec
@@ -14,7 +15,9 @@ import msgspec
 from harness.errors import Rejected, TargetError
 from harness.observation.observation import HostUse, Outcome
 from harness.target.target import (
+    CANCELLED,
     Admitting,
+    CancelSome,
     Durable,
     Measurable,
     Services,
@@ -89,7 +92,7 @@ class Host:
         self._clock = clock
         self._known: dict[str, Running] = {}
         self._undelivered: OrderedDict[str, None] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Running] = {}
         self._accepted = 0
         self._rejected = 0
         self._lags_s: list[float] = []
@@ -117,8 +120,8 @@ class Host:
         if self._accept is None:
             self._promise(frame.id, running)
         task = asyncio.get_running_loop().create_task(self._run(request, running))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = running
+        task.add_done_callback(self._tasks.pop)
 
     def _promise(self, workflow: str, running: Running) -> None:
         """From here on it is accepted: tell everybody who waits for it."""
@@ -138,8 +141,11 @@ class Host:
             result = await self._target.run(request, watch)
         except TargetError as error:
             failure = (Outcome.FAILED if error.definite else Outcome.UNKNOWN, error.error_class, str(error))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            # A target that says nothing of its own about it has left what it did undone or half done: nobody knows.
             failure = (Outcome.UNKNOWN, "host_stopped", "the host was stopped while the workflow ran")
+            if error.args == (CANCELLED,):
+                failure = (Outcome.UNKNOWN, "cancelled", CANCELLED)
         except Exception as error:  # noqa: BLE001 - a target's own bug is the outcome of this workflow, with its name
             failure = (Outcome.FAILED, type(error).__name__, str(error) or repr(error))
             self._trace_once(error)
@@ -214,6 +220,15 @@ class Host:
         if len(self._lags_s) < 1000:
             self._lags_s.append(max(0.0, now - due))
         loop.call_at(now + LAG_TICK_S, self.tick, now + LAG_TICK_S)
+
+    def cancel_some(self, order: CancelSome) -> int:
+        """Cancel a share of the workflows that are accepted and have not ended, each once; how many."""
+        rng = Random(order.seed)
+        running = [task for task, running in self._tasks.items() if running.accepted_at is not None]
+        chosen = [task for task in running if rng.random() < order.share and not task.cancelling()]
+        for task in chosen:
+            task.cancel(CANCELLED)
+        return len(chosen)
 
     async def stop(self) -> None:
         """End what runs, as unknown, and stop the target."""

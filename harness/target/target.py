@@ -122,16 +122,61 @@ class HostConfig:
     import_from: str | None = None  # a folder put first on sys.path: the scenario's
 
 
-class BlockLoop(msgspec.Struct, frozen=True):
+Disturbance = Literal["hang", "fail", "slow", "wrong"]
+
+
+@runtime_checkable
+class Disturbable(Protocol):
+    """Optional power: agents that misbehave when they are told to."""
+
+    def disturb(self, order: Disturb) -> int:
+        """Begin, renew or end it; how many attempts it acted on so far."""
+
+
+class BlockLoop(msgspec.Struct, tag_field="type", tag="block", frozen=True):
     """A line on a host's standard input: block the event loop for so long."""
 
     blocked_s: float
+
+
+class CancelSome(msgspec.Struct, tag_field="type", tag="cancel", frozen=True):
+    """Another: cancel a share of the workflows that run, drawn by this seed, wherever they stand."""
+
+    share: float
+    seed: int
+
+
+class Disturb(msgspec.Struct, tag_field="type", tag="disturb", frozen=True):
+    """Another: for so long, a share of the attempts of that agent hang, fail, take `factor` times as long or end wrong.
+
+    The same `key` renews it; `lasts_s` 0 ends it.
+    """
+
+    key: str
+    agent: str
+    how: Disturbance
+    share: float
+    factor: float
+    lasts_s: float
+
+
+Order = BlockLoop | CancelSome | Disturb
 
 
 class LoopWasBlocked(msgspec.Struct, tag_field="type", tag="blocked", frozen=True):
     """The host's answer, when it was."""
 
     blocked_s: float
+
+
+class Answered(msgspec.Struct, tag_field="type", tag="answered", frozen=True):
+    """The host's answer to the others: how many workflows were cancelled, or attempts disturbed so far."""
+
+    count: int
+
+
+CANCELLED = "cancelled by its client"
+"""What `asyncio` is told about a task that is cancelled for that: the orchestrator may write its end down."""
 
 
 class HostReady(msgspec.Struct, tag_field="type", tag="ready", frozen=True):

@@ -51,6 +51,10 @@ class ProxyControl:
         """Whether connections are taken; with a lease it takes them again after so long."""
         await self._ask("POST", self._path, {"enabled": enabled, "lease_s": lease_s})
 
+    async def move(self, upstream: str) -> None:
+        """In front of another server; connections are cut."""
+        await self._ask("POST", self._path, {"upstream": upstream})
+
     async def overhead(self) -> dict[str, Any]:
         """What `GET /overhead` answers: n, p50_us, p99_us."""
         told: dict[str, Any] = await self._ask("GET", "/overhead")
