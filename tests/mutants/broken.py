@@ -5,6 +5,7 @@ They are served by real hosts, in place of the embedded target: see test_mutants
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +15,10 @@ from harness.observation.ledger import Answer
 from harness.orchestrator.durable import DurableOrchestrator
 from harness.orchestrator.options import read_options
 from harness.orchestrator.outside import Outside
+from harness.store import opening
+from harness.store.fallback import FallbackStore
 from harness.store.store import Expired, Operation, StateStore, Versioned, WriteResult
-from harness.target.target import Services
+from harness.target.target import Services, Watch, WorkflowRequest, WorkflowResult
 
 
 class Altered:
@@ -135,3 +138,40 @@ def no_fencing(options: Mapping[str, Any]) -> DurableOrchestrator:
 
 def blind_writes(options: Mapping[str, Any]) -> DurableOrchestrator:
     return BlindWrites(read_options(options))
+
+
+class Latched(FallbackStore):
+    """Once in memory it stays there."""
+
+    async def _try_to_promote(self) -> None:
+        return
+
+
+class DropsItsQueue(DurableOrchestrator):
+    """What an earlier owner had accepted is forgotten: whoever asks for it waits for ever."""
+
+    async def _take_up(self) -> None:
+        unfinished = [key for key, document in await self._store.scan("") if not self._noted_end(key, document)]
+        self._dropped = frozenset(unfinished)
+
+    def admit(self, request: WorkflowRequest) -> None:
+        if request.id not in self._dropped:
+            super().admit(request)
+
+    async def accept(self, request: WorkflowRequest) -> None:
+        if request.id not in self._dropped:
+            await super().accept(request)
+
+    async def run(self, request: WorkflowRequest, watch: Watch) -> WorkflowResult:
+        if request.id in self._dropped:
+            await asyncio.get_running_loop().create_future()
+        return await super().run(request, watch)
+
+
+def latched_fallback(options: Mapping[str, Any]) -> DurableOrchestrator:
+    opening.FallbackStore = Latched  # type: ignore[misc]
+    return DurableOrchestrator(read_options(options))
+
+
+def drops_queue(options: Mapping[str, Any]) -> DurableOrchestrator:
+    return DropsItsQueue(read_options(options))

@@ -1,4 +1,15 @@
-"""The invariants are alive: three orchestrators that are broken on purpose are caught, on three seeds each."""
+"""The checks are alive: orchestrators that keep their state in Redis and are broken on purpose are caught, three times.
+
+| mutant | what is broken | what catches it | under |
+|---|---|---|---|
+| no_operation_ids | every attempt of an effect looks new | dup_effects | killed after an effect |
+| no_fencing | an owner that was replaced goes on acting | zombie_effects | paused before an effect |
+| blind_writes | versions are not looked at | lost_updates | nothing |
+| latched_fallback | once in memory it stays there | promotions | Redis away for half a second |
+| drops_queue | what an earlier owner had accepted is forgotten | lost | killed after accepting |
+
+Those that need no store are in test_mutants_memory.py.
+"""
 
 from __future__ import annotations
 
@@ -7,82 +18,77 @@ from pathlib import Path
 
 import pytest
 
-from harness.observation.observation import ResourceSample
-from harness.run.listening import Interrupt
-from harness.run.plan import Options, Plan, prepare
-from harness.run.run import execute
-from harness.scenario.scenario import Crash
-from harness.target import TARGETS
-from harness.verdict.judge import JudgedRun, judge_run
+from harness.scenario.scenario import Crash, State
+from tests.mutants.arm import SEEDS, Mutant, breached, judged, unharmed
 
-HERE = Path(__file__).parent
-SEEDS = (1, 2, 3)
-CRASHES = Crash(kill=("after_effect", "before_checkpoint"), pause=("before_effect", "before_checkpoint"), every=0.5)
-CAUGHT = {  # mutant -> the invariant it breaks, the crash that makes it do so, and how long that takes
-    "no_operation_ids": ("dup_effects", Crash(kill=("after_effect",), every=0.5), 3.0),
-    "no_fencing": ("zombie_effects", Crash(pause=("before_effect",), every=0.5), 4.0),
-    "blind_writes": ("lost_updates", None, 2.0),
+FALLBACK = State(store="redis", lease=2.0, fallback=True)
+AWAY = {"kind": "redis.refuse", "at": "500 ms", "for": "500 ms"}
+MUTANTS = {
+    "no_operation_ids": Mutant(
+        target="broken:no_operation_ids",
+        scenario="mutant",
+        caught_by="dup_effects",
+        broken={"crash": Crash(kill=("after_effect",), every=0.5)},
+        measure_s=3.0,
+    ),
+    "no_fencing": Mutant(
+        target="broken:no_fencing",
+        scenario="mutant",
+        caught_by="zombie_effects",
+        broken={"crash": Crash(pause=("before_effect",), every=0.5)},
+        measure_s=4.0,
+    ),
+    "blind_writes": Mutant(target="broken:blind_writes", scenario="mutant", caught_by="lost_updates"),
+    "latched_fallback": Mutant(
+        target="broken:latched_fallback",
+        scenario="mutant",
+        caught_by="promotions",
+        limit=">= 1",
+        broken={"state": FALLBACK, "fault": (AWAY,)},
+        measure_s=4.0,
+    ),
+    "drops_queue": Mutant(
+        target="broken:drops_queue",
+        scenario="mutant",
+        caught_by="lost",
+        broken={"crash": Crash(kill=("after_claim",), every=0.5)},
+    ),
 }
 
 
-class Silent:
-    """Nobody watches."""
-
-    def level_started(self, level: str, index: int, count: int) -> None: ...
-
-    def report(self, level: str, report: object, sample: ResourceSample | None) -> None: ...
-
-    def level_ended(self, end: object) -> None: ...
-
-
-def judged(
-    monkeypatch: pytest.MonkeyPatch,
-    folder: Path,
-    mutant: str | None,
-    *,
-    seed: int,
-    crash: Crash | None = None,
-    measure_s: float,
-) -> JudgedRun:
-    """A run of mutant.toml against the orchestrator of that name; the embedded one when there is none."""
-    if mutant is not None:
-        monkeypatch.setitem(TARGETS, "embedded", f"broken:{mutant}")  # type: ignore[arg-type]
-    plan: Plan = prepare(HERE / "mutant.toml", Options(reports=folder, seed=seed, measure_s=measure_s), command="test")
-    plan = replace(plan, scenario=replace(plan.scenario, crash=crash))
-    return judge_run(execute(plan, Silent(), Interrupt()))
-
-
-def broken(run: JudgedRun) -> set[str]:
-    """What was breached, without the level."""
-    return {name.removeprefix('invariant."10".') for name in run.verdict.failed}
-
-
-@pytest.mark.parametrize("mutant", CAUGHT)
+@pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_holds_every_limit_while_nothing_goes_wrong(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mutant: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
-    """Limits alone would let each of them pass."""
-    run = judged(monkeypatch, tmp_path, mutant, seed=1, measure_s=2.0)
+    """At 10, 25 and 50: limits alone would let each of them pass."""
+    run = unharmed(monkeypatch, tmp_path, MUTANTS[name])
     limits = [check for check in run.verdict.checks if check.kind == "limit"]
-    assert len(limits) == 6
+    assert len(limits) == 18
     assert {check.result for check in limits} == {"held"}, run.verdict.sentences
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("mutant", CAUGHT)
-def test_each_mutant_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mutant: str, seed: int) -> None:
-    """By the invariant that it breaks, with the offenders named."""
-    invariant, crash, measure_s = CAUGHT[mutant]
-    run = judged(monkeypatch, tmp_path, mutant, seed=seed, crash=crash, measure_s=measure_s)
+@pytest.mark.parametrize("name", MUTANTS)
+def test_each_mutant_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, seed: int) -> None:
+    """By the check that is named."""
+    mutant = MUTANTS[name]
+    run = judged(monkeypatch, tmp_path, mutant, seed=seed)
     assert run.verdict.exit_code == 1, run.verdict.sentences
-    assert invariant in broken(run)
-    assert run.summary.levels[0].offenders[invariant]
+    assert mutant.caught_by in breached(run)
 
 
-def test_the_orchestrator_itself_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Under the crashes of all of them nothing is lost, repeated or overwritten."""
-    run = judged(monkeypatch, tmp_path, None, seed=1, crash=CRASHES, measure_s=8.0)
+ALL = Crash(
+    kill=("after_claim", "after_effect", "before_checkpoint"), pause=("before_effect", "before_checkpoint"), every=0.5
+)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [replace(MUTANTS["no_fencing"], broken={"crash": ALL}, measure_s=9.0), MUTANTS["latched_fallback"]],
+    ids=["crashes", "fallback"],
+)
+def test_the_orchestrator_itself_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mutant: Mutant) -> None:
+    """Under the crashes of all of them nothing is lost, repeated or overwritten; a fallback ends."""
+    run = judged(monkeypatch, tmp_path, mutant, sound=True)
     assert run.verdict.failed == (), run.verdict.sentences
     assert run.summary.levels[0].status == "complete"
-    held = {check.name for check in run.verdict.checks if check.kind == "invariant" and check.result == "held"}
-    assert {f'invariant."10".{name}' for name in ("lost", "dup_effects", "zombie_effects", "lost_updates")} <= held
