@@ -6,7 +6,7 @@ SCENARIO ?= scenarios/concurrent_workflows.toml
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench gate-live golden resilience resilience-full clean
+.PHONY: help setup run test check bench gate-live golden resilience resilience-full runbook clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ resilience: $(STAMP) ## walk the fault catalogue at 25 workflows at once, each r
 
 resilience-full: $(STAMP) ## the same at 10, 25 and 50: about half an hour
 	$(BIN)/harness run scenarios/resilience
+
+runbook: $(STAMP) ## write docs/runbook from the catalogue: what each row breaks, how it shows, what to do
+	$(BIN)/harness runbook scenarios/resilience docs/runbook
 
 bench: $(STAMP) ## measure what the product costs, as ratios of interleaved rounds
 	$(BIN)/python -m tests.bench

@@ -37,6 +37,7 @@ from harness.observation.observation import (
     ResourceSample,
     StepRecord,
 )
+from harness.scenario.models import Llm, LlmFault
 from harness.scenario.scenario import Agent, Crash, Load, Outage, Scenario, Shared, Work, Workflow
 from harness.scenario.shapes import Step
 from harness.service.service import provide, settings_from
@@ -91,6 +92,7 @@ class RunBuilder:
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()
+    llm_faults: tuple[LlmFault, ...] = ()
     objective: float | None = None
     sometimes: tuple[str, ...] = ()
     others: dict[str, list[Any]] = field(default_factory=dict)  # by file name; a file without an entry is not written
@@ -240,6 +242,7 @@ class RunBuilder:
             crash=self.crash,
             outage=self.outage,
             fault=self.fault,
+            llm=Llm(fault=self.llm_faults) if self.llm_faults else None,
             objective=self.objective,
             sometimes=self.sometimes,
         )

@@ -23,6 +23,7 @@ from harness.command.llm import llm as llm_command
 from harness.command.proxy import proxy as proxy_command
 from harness.command.run import BASELINES_HELP, prepare_all, print_report
 from harness.command.run import run as run_command
+from harness.command.runbook import runbook as runbook_command
 from harness.errors import UsageError
 from harness.terminal import progress_console, shown, signals
 
@@ -127,6 +128,7 @@ commands.add_command(llm_command)
 commands.add_command(history_command)
 commands.add_command(faults_command)
 commands.add_command(proxy_command)
+commands.add_command(runbook_command)
 commands.add_command(run_command)
 commands.add_command(baseline_command)
 commands.add_command(doctor_command)

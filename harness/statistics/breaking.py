@@ -11,7 +11,7 @@ from harness.statistics.amplification import dispersion, wakes_after_429, waste
 from harness.statistics.breakers import BreakerUse, breaker_metrics, breaker_uses, openings
 from harness.statistics.crashes import not_fired, not_seen, undeclared
 from harness.statistics.evidence import Evidence
-from harness.statistics.faults import did_not_bite, faulted_services, needing, targets
+from harness.statistics.faults import did_not_bite, faulted_services, met_no_call, needing, targets
 from harness.statistics.health import service_metrics
 from harness.statistics.metrics import Metric
 from harness.statistics.promises import RunFacts
@@ -100,8 +100,13 @@ def _of_calls(evidence: Evidence, everything: Rows) -> dict[str, Metric]:
 def _not_fired(run: RunFacts, tally: LevelTally, evidence: Evidence) -> tuple[str, ...]:
     declared = run.declared
     outages = not_seen(declared.outage, tally.marks.get("measure"), evidence.health)
-    faults = did_not_bite(declared.fault, evidence.faults) if "measure" in tally.marks else ()
-    return (*not_fired(declared.crash, evidence.crashes), *outages, *faults)
+    if "measure" not in tally.marks:
+        return (*not_fired(declared.crash, evidence.crashes), *outages)
+    # Live models misbehave as they like: nothing is injected there, and no call is on record where none was seen.
+    simulated = declared.llm if run.manifest.llm in ("", "simulated") else None
+    asked = met_no_call(simulated, evidence.calls.faults if evidence.calls is not None else frozenset())
+    faults = did_not_bite(declared.fault, evidence.faults)
+    return (*not_fired(declared.crash, evidence.crashes), *outages, *faults, *asked)
 
 
 def _undeclared(run: RunFacts, evidence: Evidence) -> tuple[str, ...]:

@@ -34,14 +34,17 @@ Calls = NDArray[np.void]
 class LevelCalls:
     """The attempts of one level."""
 
-    __slots__ = ("_agents", "_packed")
+    __slots__ = ("_agents", "_packed", "faults")
 
     def __init__(self) -> None:
         self._packed = bytearray()
+        self.faults: set[str] = set()  # kinds that were injected
         self._agents: dict[str, int] = {}
 
     def add(self, call: LlmCall) -> None:
         """Take in one attempt."""
+        if call.fault:
+            self.faults.add(call.fault)
         workflow = hash(call.workflow)
         flags = STREAM if call.stream else 0
         if call.complete and call.status == 200:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import RunInvalid
+from harness.scenario.models import Llm
 from harness.scenario.scenario import Agent, Crash, Load, Outage, Work, Workflow
 from harness.scenario.shapes import Step
 
@@ -23,6 +24,7 @@ class Declared(msgspec.Struct, frozen=True):
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()
+    llm: Llm | None = None
     objective: float | None = None
 
     def effects(self) -> dict[str, frozenset[str]]:

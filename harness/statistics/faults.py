@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 
 from harness.observation.faults import FaultEvent
 from harness.observation.journal import Damage, read_lines
+from harness.scenario.models import Llm
 from harness.statistics.declared import Declared
 
 Written = Sequence[Mapping[str, Any]]
@@ -37,6 +38,13 @@ def did_not_bite(declared: Written, events: Sequence[FaultEvent]) -> Iterator[st
             yield f"the fault did not fire: {named} never began"
         elif "bit" not in taken:
             yield f"the fault did not fire: {named} began and met nothing to act on; is there load on it, and for long?"
+
+
+def met_no_call(declared: Llm | None, injected: Set[str]) -> Iterator[str]:
+    """Faults of the provider of models that concerned no call, a sentence each."""
+    for place, fault in enumerate(declared.fault if declared is not None else ()):
+        if fault.fault not in injected:
+            yield f"the fault did not fire: llm.fault {place + 1}, {fault.fault}, concerned no call to a model"
 
 
 def needing(declared: Declared) -> dict[int, frozenset[str]]:

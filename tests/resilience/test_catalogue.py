@@ -33,7 +33,7 @@ def test_each_row_is_whole(path: Path) -> None:
     scenario = plan.scenario
     assert (10, 25, 50) in (scenario.load.closed, scenario.load.open)
     assert scenario.control
-    assert scenario.fault or scenario.crash or scenario.outage
+    assert scenario.fault or scenario.crash or scenario.outage or (scenario.llm and scenario.llm.fault)
     assert plan.limits_path is not None
     text = plan.limits_path.read_text()
     for promise in PROMISES:

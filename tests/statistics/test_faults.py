@@ -8,6 +8,7 @@ import pytest
 
 from harness.observation.faults import FaultEvent, Turn
 from harness.observation.observation import Outcome
+from harness.scenario.models import LlmFault
 from harness.scenario.shapes import Step
 from harness.statistics.faults import did_not_bite, faulted_services
 from harness.statistics.summary import summarise
@@ -59,6 +60,19 @@ def test_a_level_tells_of_its_faults(run: RunBuilder) -> None:
     assert level.undeclared == ()
     [sentence] = level.not_fired
     assert "fault 2, postgres.freeze never began" in sentence
+
+
+def test_a_fault_of_models_has_to_meet_a_call(run: RunBuilder) -> None:
+    """Of two, one was injected into a call."""
+    run.llm, run.llm_faults = "simulated", (LlmFault(fault="stall"), LlmFault(fault="garbage", share=0.001))
+    run.call("w0", "step", fault="stall")
+    run.sound()
+    [level] = summarise(run.write()).levels
+    [sentence] = level.not_fired
+    assert "llm.fault 2, garbage, concerned no call" in sentence
+    run.llm = "live"
+    [level] = summarise(run.write()).levels
+    assert level.not_fired == ()
 
 
 SLOW = {"kind": "agent.slow", "agent": "data", "for": "4 s"}

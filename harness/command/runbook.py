@@ -1,0 +1,28 @@
+"""`harness runbook`: a page for every scenario that breaks something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.command.arguments import EXISTING_FOLDER, FOLDER
+
+
+@click.command()
+@click.argument("scenarios", type=EXISTING_FOLDER)
+@click.argument("folder", type=FOLDER)
+@click.option("--baselines", type=EXISTING_FOLDER, default=Path("baselines"), help="Where their limits are.")
+def runbook(scenarios: Path, folder: Path, baselines: Path) -> None:
+    """Write into FOLDER what each of the SCENARIOS breaks, how it shows and what to do, from their own text."""
+    from harness.errors import HarnessError
+    from harness.report.runbook import runbook as pages_of
+
+    pages = pages_of(scenarios, baselines)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in pages.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(f"{folder}: {error.strerror}") from None
+    click.echo(f"{folder}: {len(pages) - 1} pages, and an index")
