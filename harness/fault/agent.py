@@ -41,6 +41,11 @@ class _Disturbed:
         """How many times as long an attempt takes."""
         return 1.0
 
+    @property
+    def to(self) -> str:
+        """Whom the task is handed to."""
+        return ""
+
     @asynccontextmanager
     async def inject(self, bench: Bench) -> AsyncIterator[Sum]:
         """Its host is told, and told again before it forgets."""
@@ -49,7 +54,7 @@ class _Disturbed:
 
         async def told(lasts_s: float) -> None:
             nonlocal last
-            order = Disturb(repr(self), self.agent, self.how, self.share, self.factor, lasts_s)
+            order = Disturb(repr(self), self.agent, self.how, self.share, self.factor, lasts_s, self.to)
             try:
                 answer = await asyncio.to_thread(bench.ask_target, msgspec.json.encode(order), ANSWER_S)
             except HarnessError as error:
@@ -123,3 +128,25 @@ class Lying(_Disturbed):
     """
 
     how = "wrong"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandingOver(_Disturbed):
+    """Attempts of the agent end with the task in another agent's hands; two such faults make them play ping-pong.
+
+    Each time costs what thinking costs. A guard over the whole chain (`orchestrator.hand_overs`) ends it, by name.
+    """
+
+    other: str  # which agent is to do it; with a second fault the other way round it hands it back
+
+    how = "hand_over"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Both agents."""
+        return (f"agent:{self.agent}", f"agent:{self.other}")
+
+    @property
+    def to(self) -> str:
+        """As said."""
+        return self.other

@@ -17,7 +17,7 @@ from harness.orchestrator.burners import Burners
 from harness.orchestrator.call import AgentFailed, AgentFunction, Call
 from harness.orchestrator.disturbed import Disturbances
 from harness.orchestrator.outside import Outside
-from harness.scenario.scenario import Think, Work
+from harness.scenario.scenario import Orchestrator, Think, Work
 
 if TYPE_CHECKING:
     from harness.orchestrator.asking import Asking
@@ -66,33 +66,53 @@ class Means:
         *,
         seed: int,
         time_scale: float,
-        cpu_workers: int,
+        bounds: Orchestrator,
         clock: Callable[[], float],
         outside: Outside | None = None,
     ) -> None:
         self.seed = seed  # of the run: latencies and failures are drawn by it
         self.time_scale = time_scale
         self.clock = clock
-        self.burners = Burners(cpu_workers)
+        self.burners = Burners(bounds.cpu_workers)
         self.thinking = 0  # LLM calls in flight
         self.outside = outside
         self.asking: Asking | None = None  # by which models are asked
         self.disturbed = Disturbances(seed=seed, clock=clock)
+        self.performing: dict[tuple[str, str], AgentFunction] = {}  # by kind of workflow and agent
+        self._hand_overs = bounds.hand_overs
+
+    async def hand_over(self, call: Call, to: str) -> bytes:
+        """The finding of another agent, in the same instance and under the same deadline. Raises `AgentFailed`.
+
+        Without a bound, two agents that each think it is the other's task would go on for as long as there is time.
+        """
+        if call.hand_overs >= self._hand_overs:
+            what = f"the task was handed over {call.hand_overs} times and was to go on to agent {to!r}"
+            raise AgentFailed(what, error_class="hand_over_loop", final=True)
+        call.hand_overs += 1
+        try:
+            return await self.performing[call.request.kind, to](call)
+        finally:
+            call.hand_overs -= 1
 
 
 class DeclaredAgent:
-    """Does one `Work`: takes memory, asks a model or thinks, waits, burns, acts, updates what is shared, and may fail.
+    """Does one `Work`: takes memory, asks or thinks, hands over, waits, burns, acts, updates what is shared, and
+    may fail.
 
     Memory is held until the step ends. Failing comes last, so that what is tried again has acted before.
     """
 
-    def __init__(self, work: Work, means: Means) -> None:
+    def __init__(self, name: str, work: Work, means: Means) -> None:
+        self._name = name
         self._work = work
         self._means = means
 
     def __call__(self, call: Call) -> Awaitable[bytes]:
         disturbed = self._means.disturbed
-        return disturbed.through(call, self._perform) if disturbed else self._perform(call)
+        if not disturbed:
+            return self._perform(call)
+        return disturbed.through(self._name, call, self._perform, self._means.hand_over)
 
     async def _perform(self, call: Call) -> bytes:
         work = self._work
@@ -105,14 +125,17 @@ class DeclaredAgent:
             found = await self._means.asking.finding(work.llm, call, found)
         if work.think is not None:
             await self._think(work.think, call)
+        if work.hand_over is not None and self._is_drawn("hand over", work.hand_over.share, call):
+            found = await self._means.hand_over(call, work.hand_over.to)
         if work.wait:
             await asyncio.sleep(work.wait)
         if work.cpu:
             await self._means.burners.burn(work.cpu)
         if work.effect or work.update:
             await self._reach_outside(work, call)
-        if work.failure:
-            self._fail_by_chance(work.failure, call)
+        if work.failure and self._is_drawn("failure", work.failure, call):
+            what = f"agent {call.step.agent!r} failed as its declared work says ({work.failure:.2%} of attempts)"
+            raise AgentFailed(what)
         return found
 
     async def _reach_outside(self, work: Work, call: Call) -> None:
@@ -147,9 +170,8 @@ class DeclaredAgent:
             # Not more than was drawn: what the loop adds is the orchestrator's time, not the model's.
             call.llm_wait_s += min(seconds, means.clock() - began)
 
-    def _fail_by_chance(self, share: float, call: Call) -> None:
-        if uniforms("failure", self._means.seed, call.request.id, call.step.name, call.attempt)[0] < share:
-            raise AgentFailed(f"agent {call.step.agent!r} failed as its declared work says ({share:.2%} of attempts)")
+    def _is_drawn(self, what: str, share: float, call: Call) -> bool:
+        return uniforms(what, self._means.seed, call.request.id, call.step.name, call.attempt)[0] < share
 
 
 def verified(perform: AgentFunction) -> AgentFunction:

@@ -48,6 +48,7 @@ class Call(msgspec.Struct, eq=False):
     attempt: int = 0  # from 1 while the agent runs
     llm_wait_s: float = 0.0  # counted up by the agent
     tokens: int = 0  # counted up by the agent
+    hand_overs: int = 0  # so deep in delegation is it now
     held: Held | None = None  # set by the agent, released when the step ends
     alarm: Alarm | None = None  # the deadlines that it runs under
 

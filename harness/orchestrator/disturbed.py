@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 
 from harness.llm.draws import uniforms
 from harness.orchestrator.call import AgentFailed, AgentFunction, Call
 from harness.target.target import Disturb
+
+HandsOver = Callable[[Call, str], Awaitable[bytes]]
+"""Lets another agent do it."""
 
 
 class Disturbances:
@@ -35,28 +38,30 @@ class Disturbances:
             del self._by_agent[order.agent]
         return self._bites.get(order.key, 0)
 
-    async def through(self, call: Call, perform: AgentFunction) -> bytes:
+    async def through(self, agent: str, call: Call, perform: AgentFunction, hand_over: HandsOver) -> bytes:
         """The attempt's finding, as the order that meets it lets it come about; raises what the attempt raises."""
-        order = self._met_by(call)
+        order = self._met_by(agent, call)
         if order is None:
             return await perform(call)
         self._bites[order.key] = self._bites.get(order.key, 0) + 1
         if order.how == "hang":
             await asyncio.get_running_loop().create_future()  # nobody ever sets it: only a deadline ends this
         if order.how == "fail":
-            raise AgentFailed(f"agent {call.step.agent!r} fails, as a fault wants it to")
+            raise AgentFailed(f"agent {agent!r} fails, as a fault wants it to")
         began = self._clock()
         found = await perform(call)
         if order.how == "slow":
             await asyncio.sleep((order.factor - 1) * (self._clock() - began))
+        elif order.how == "hand_over":
+            found = await hand_over(call, order.to)
         elif order.how == "wrong":
             found = blake2b(found, digest_size=16).hexdigest().encode()
         return found
 
-    def _met_by(self, call: Call) -> Disturb | None:
+    def _met_by(self, agent: str, call: Call) -> Disturb | None:
         """The first order in force that draws this attempt."""
         now = self._clock()
-        for order, ends in self._by_agent.get(call.step.agent, {}).values():
+        for order, ends in self._by_agent.get(agent, {}).values():
             drawn = uniforms("disturbed", self._seed, order.key, call.request.id, call.step.name, call.attempt)[0]
             if now < ends and drawn < order.share:
                 return order

@@ -213,8 +213,9 @@ class DurableOrchestrator:
             self._points.passed("before_claim", key)
             found = await self._store.claim(key)
             self._points.passed("after_claim", key)
-            # Just now it may have expired, or have ended: its owner could write until it was claimed.
-            if isinstance(found, Versioned) and not self._noted_end(key, found):
+            # Just now it may have expired, or have ended: its owner could write until it was claimed. One that expired
+            # in between and was written to again has lost its request: whoever asks for it is told of the conflict.
+            if isinstance(found, Versioned) and found.value and not self._noted_end(key, found):
                 claimed.append((key, found, msgspec.json.decode(found.value, type=Accepted)))
         claimed.sort(key=lambda entry: entry[2].accepted_at)
         if self._turns is not None:

@@ -80,8 +80,8 @@ class Engine:
         self._budget = RetryBudget(bounds.retry_budget, clock=clock)
         self._deadlines = Deadlines(clock=clock)
         self._tickets: dict[str, Ticket] = {}  # admitted, and not yet in `run`
-        workers, scale = bounds.cpu_workers, options.time_scale
-        self._means = Means(seed=options.seed, time_scale=scale, cpu_workers=workers, clock=clock, outside=outside)
+        scale = options.time_scale
+        self._means = Means(seed=options.seed, time_scale=scale, bounds=bounds, clock=clock, outside=outside)
         self._options = options
         self._pools = {agent: pool_of(agent, options.declared(agent), clock) for agent in sorted(options.agents)}
         self._breakers = Breakers(options, clock=clock) if breakers is None else breakers

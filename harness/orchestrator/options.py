@@ -90,6 +90,8 @@ def read_options(options: Mapping[str, Any]) -> Options:
     for path, work in read.works:
         if work.think is not None and work.think.model not in MODELS:
             mistakes.append(f"{path}.think.model: {unknown_name('model', work.think.model, MODELS)}")
+        if work.hand_over is not None and work.hand_over.to not in read.agent:
+            mistakes.append(f"{path}.hand_over.to: {unknown_name('agent', work.hand_over.to, read.agent)}")
     if mistakes:
         raise UsageError(list(dict.fromkeys(mistakes)))
     return read

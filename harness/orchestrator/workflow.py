@@ -54,11 +54,12 @@ def plan(
     """Tie the declared steps to pools and to what is done in them: `agents` by name, else their declared work."""
 
     def performing(agent: str) -> AgentFunction:
-        perform = agents.get(agent) or DeclaredAgent(options.work(workflow, agent), means)
+        perform = agents.get(agent) or DeclaredAgent(agent, options.work(workflow, agent), means)
         perform = verified(perform) if options.declared(agent).verify else perform
         return around(agent, breakers[agent], perform) if agent in breakers else perform
 
-    perform = {agent: performing(agent) for agent in {step.agent for step in workflow.declared_steps}}
+    perform = {agent: performing(agent) for agent in {*options.agent, *(s.agent for s in workflow.declared_steps)}}
+    means.performing |= {(workflow.kind, agent): performed for agent, performed in perform.items()}
     steps = tuple(
         PlannedStep(
             step=step,

@@ -132,8 +132,25 @@ class Hosting:
             self._crashes.close()
 
     def _start(self) -> Child:
-        order = self._orders.pop(0) if self._orders else None
-        return start_host(self._children, self._config(order), self._name, self._python)
+        """One that serves. Taking up what was unfinished passes crash points, too: one that was killed at its own there
+        has its successor at once."""
+        while True:
+            order = self._orders.pop(0) if self._orders else None
+            began = time.monotonic() - self._t0
+            try:
+                return start_host(self._children, self._config(order), self._name, self._python)
+            except TargetUnavailable:
+                if order is None or order.how != "kill" or not self._fired_since(order, began):
+                    raise
+
+    def _fired_since(self, order: CrashOrder, began: float) -> bool:
+        """Whether the process that was started then (s from t0) fired its order."""
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
+        found = [msgspec.json.decode(line, type=CrashFired) for line in lines]
+        return any(
+            (each.level, each.how, each.point) == (self._level, order.how, order.point) and each.at >= began
+            for each in found
+        )
 
     def _succeed(self) -> None:
         """A killed process is reaped, and the next one started."""

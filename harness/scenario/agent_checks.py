@@ -35,6 +35,7 @@ def check_agents(draft: Draft) -> Iterator[Mistake]:
     yield from at_least(("orchestrator", "queue"), orchestrator.queue, 0)
     yield from at_least(("orchestrator", "cpu_workers"), orchestrator.cpu_workers, 1)
     yield from share(("orchestrator", "retry_budget"), orchestrator.retry_budget)
+    yield from at_least(("orchestrator", "hand_overs"), orchestrator.hand_overs, 0)
 
 
 def _steps(workflow: Workflow) -> tuple[Step, ...]:
@@ -126,6 +127,11 @@ def _check_only_embedded(draft: Draft) -> Iterator[Mistake]:
 
 def _check_work(draft: Draft, path: KeyPath, work: Work) -> Iterator[Mistake]:
     yield from share((*path, "failure"), work.failure)
+    if work.hand_over is not None:
+        to: KeyPath = (*path, "hand_over", "to")
+        yield from share((*path, "hand_over", "share"), work.hand_over.share)
+        if work.hand_over.to not in draft.scenario.agent:
+            yield Mistake(to, unknown_name("agent", work.hand_over.to, draft.scenario.agent), reads=(to, ("agent",)))
     if work.think is None:
         return
     if work.think.model not in draft.known.models:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.scenario.models import Ask, Llm
-from harness.scenario.shapes import SHAPES, Step
+from harness.scenario.shapes import SHAPES, HandOver, Step
 from harness.scenario.units import Bytes, PerSecond, Seconds, Share
 
 
@@ -30,6 +30,7 @@ class Work:
 
     think: Think | None = None
     llm: Ask | None = None
+    hand_over: HandOver | None = None  # after thinking or asking: another agent's finding is taken for its own
     wait: Seconds = 0.0  # a fixed wait; never scaled
     cpu: Seconds = 0.0  # thread CPU time burnt in the target's process pool
     memory: Bytes = 0  # held for the whole step, every page written
@@ -132,6 +133,7 @@ class Orchestrator:
     cpu_workers: int = 1  # processes that burn the agents' CPU time
     retry_budget: Share = 0.2  # retries / first attempts, over all agents; beyond it a failed attempt is final
     retry_wait: Seconds = 0.05  # before the second attempt; doubles, with seeded jitter
+    hand_overs: int = 3  # of one task, from agent to agent; one more fails it for good (hand_over_loop)
     shed: Seconds | None = None  # workflows are rejected when the queue is so long that others wait longer than this
     breaker: Mapping[str, Breaker] = field(default_factory=dict)  # on what it depends on: redis, postgres, llm
 
@@ -151,6 +153,7 @@ class State:
     fallback: bool = False  # to memory while Redis is away; what rests on it alone is degraded
     fallback_max: int = 10_000  # documents held then; beyond it writes are refused
     fsync: bool = False  # of a PostgreSQL that we start: whether a commit waits for the disk
+    pool: int | None = None  # connections to PostgreSQL, one operation on each; left out: few, shared by all that waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

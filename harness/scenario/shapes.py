@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.scenario.units import Share
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -17,6 +19,14 @@ class Step:
     name: str
     agent: str
     needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """Handing a task on to another agent, which does it in its place: delegation."""
+
+    to: str  # an agent
+    share: Share = 1.0  # of the attempts, drawn by seed
 
 
 def _step(name: str, *needs: str, agent: str | None = None) -> Step:

@@ -50,6 +50,11 @@ def state_mistakes(scenario: Scenario) -> Iterator[Mistake]:
     yield from at_least(("state", "fallback_max"), state.fallback_max, 1)
     if state.ttl is not None:
         yield from positive(("state", "ttl"), state.ttl)
+    if state.pool is not None:
+        yield from at_least(("state", "pool"), state.pool, 1)
+        if "postgres" not in services_of(scenario):
+            text = f'is of connections to PostgreSQL, and the store is "{state.store}"; remove it'
+            yield Mistake(("state", "pool"), text, reads=(("state", "pool"), store))
     if state.fallback and state.store != "redis":
         text = f'is what happens while Redis is away, and the store is "{state.store}"; remove it'
         yield Mistake(("state", "fallback"), text, reads=(("state", "fallback"), store))

@@ -4,7 +4,7 @@ Every write, merge and claim goes to the authority first, and its answer is the 
 mirror, with the same operation id. Every read is the authority's, also one that decides no write: the mirror is for
 those outside who read it, and may be behind by what is in flight, by a crash between the two, or by an absence.
 What the mirror is known or suspected to have missed is repaired from the authority: a document that answered
-otherwise at once, everything (`reconcile`) after the mirror was away.
+otherwise at once, everything (`reconcile`) after the mirror was away or turned out to have forgotten something.
 """
 
 from __future__ import annotations
@@ -191,23 +191,28 @@ class DualStore:
             self._lose()
             return
         for (operation, version), result in zip(done, mirrored, strict=True):
-            if not result.ok or result.version != version:
+            if result.version < version:  # one that lost this (it expired, or was evicted) may have lost any other
+                self._suspect_all()
+            elif not result.ok or result.version != version:
                 self._suspect([operation.key])
 
     def _lose(self) -> None:
         """The mirror is away. It may come back with less than it had, so that everything must be compared."""
         self._away = True
-        self._all_due = True
-        self._due.clear()
-        self._start_repairing()
+        self._suspect_all()
 
     def _suspect(self, keys: Sequence[str]) -> None:
         """These may differ."""
         if not self._all_due:
             self._due.update(dict.fromkeys(keys))
             if len(self._due) > self._due_max:
-                self._all_due = True
-                self._due.clear()
+                self._suspect_all()
+        self._start_repairing()
+
+    def _suspect_all(self) -> None:
+        """Any may differ."""
+        self._all_due = True
+        self._due.clear()
         self._start_repairing()
 
     def _start_repairing(self) -> None:

@@ -45,7 +45,7 @@ async def open_store(
 
         redis = guard("redis", await RedisStore.connect(_redis_url(services), namespace=services.namespace))
         return FallbackStore(redis, documents_max=state.fallback_max, clock=clock) if state.fallback else redis
-    authority = guard("postgres", await _postgres(services))
+    authority = guard("postgres", await _postgres(services, state.pool))
     if state.store == "postgres":
         return authority
     return await _mirrored(authority, services, between, guard)
@@ -65,7 +65,7 @@ def state_use(store: StateStore) -> StateUse:
     return StateUse()
 
 
-async def _postgres(services: Services) -> StateStore:
+async def _postgres(services: Services, pool: int | None) -> StateStore:
     if services.postgres_url is None:
         raise UsageError("state in PostgreSQL: no address of a server was given (--postgres-url, or DATABASE_URL)")
     missing = asyncpg_missing()
@@ -73,7 +73,10 @@ async def _postgres(services: Services) -> StateStore:
         raise UsageError(f"state in PostgreSQL: {missing}")
     from harness.store.postgres import PostgresStore
 
-    return await PostgresStore.connect(services.postgres_url, namespace=services.namespace)
+    url, namespace = services.postgres_url, services.namespace
+    if pool is None:
+        return await PostgresStore.connect(url, namespace=namespace)
+    return await PostgresStore.connect(url, namespace=namespace, connections=pool, batched=False)
 
 
 async def _mirrored(

@@ -7,6 +7,7 @@ on standard output, and serves until its standard input ends, which is also how 
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import os
 import signal
@@ -22,6 +23,7 @@ import uvloop
 
 from harness.child import allow_many_files, die_with_parent, first_line
 from harness.errors import UsageError
+from harness.target.clock import WallClock
 from harness.target.serving import Connection, Host
 from harness.target.target import (
     Answered,
@@ -31,7 +33,9 @@ from harness.target.target import (
     HostConfig,
     HostFailed,
     HostReady,
+    JumpClock,
     LoopWasBlocked,
+    OpenFile,
     Order,
     Target,
 )
@@ -87,6 +91,7 @@ class _Orders:
         self._say = say
         self._host = host
         self._target = target
+        self._clock = WallClock()
         self._rest = b""
 
     def __call__(self) -> None:
@@ -108,9 +113,24 @@ class _Orders:
                 return LoopWasBlocked(time.monotonic() - began)
             case CancelSome():
                 return Answered(self._host.cancel_some(order))
+            case JumpClock():
+                return Answered(int(self._clock.jump(order.by_s, order.lasts_s)))
+            case OpenFile():
+                return Answered(int(not _may_open()))
             case _:
                 assert isinstance(self._target, Disturbable), "checked before the run"
                 return Answered(self._target.disturb(order))
+
+
+def _may_open() -> bool:
+    """Whether the kernel grants a further file."""
+    try:
+        os.close(os.dup(0))
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        return False
+    return True
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ class HostConfig:
     import_from: str | None = None  # a folder put first on sys.path: the scenario's
 
 
-Disturbance = Literal["hang", "fail", "slow", "wrong"]
+Disturbance = Literal["hang", "fail", "slow", "wrong", "hand_over"]
 
 
 @runtime_checkable
@@ -147,7 +147,8 @@ class CancelSome(msgspec.Struct, tag_field="type", tag="cancel", frozen=True):
 
 
 class Disturb(msgspec.Struct, tag_field="type", tag="disturb", frozen=True):
-    """Another: for so long, a share of the attempts of that agent hang, fail, take `factor` times as long or end wrong.
+    """Another: for so long, a share of the attempts of that agent hang, fail, take `factor` times as long, end wrong,
+    or hand their task over `to` another agent.
 
     The same `key` renews it; `lasts_s` 0 ends it.
     """
@@ -158,9 +159,21 @@ class Disturb(msgspec.Struct, tag_field="type", tag="disturb", frozen=True):
     share: float
     factor: float
     lasts_s: float
+    to: str = ""
 
 
-Order = BlockLoop | CancelSome | Disturb
+class JumpClock(msgspec.Struct, tag_field="type", tag="jump", frozen=True):
+    """Another: for so long the wall clock is off by `by_s`. The same again renews it; `lasts_s` 0 ends it."""
+
+    by_s: float
+    lasts_s: float
+
+
+class OpenFile(msgspec.Struct, tag_field="type", tag="open", frozen=True):
+    """Another: see whether a file could be opened."""
+
+
+Order = BlockLoop | CancelSome | Disturb | JumpClock | OpenFile
 
 
 class LoopWasBlocked(msgspec.Struct, tag_field="type", tag="blocked", frozen=True):
@@ -170,7 +183,8 @@ class LoopWasBlocked(msgspec.Struct, tag_field="type", tag="blocked", frozen=Tru
 
 
 class Answered(msgspec.Struct, tag_field="type", tag="answered", frozen=True):
-    """The host's answer to the others: how many workflows were cancelled, or attempts disturbed so far."""
+    """The host's answer to the others: how many workflows were cancelled, or attempts disturbed so far; 1 where its
+    clock is off as it was told to be, or where it could open no file."""
 
     count: int
 

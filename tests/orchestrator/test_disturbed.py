@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from virtual_time import RecordingWatch, settle, simulate
 
-from harness.errors import TargetError
+from harness.errors import TargetError, UsageError
 from harness.orchestrator.embedded import Embedded
 from harness.target.target import CANCELLED, Disturb, Disturbance, WorkflowRequest, WorkflowResult
 
@@ -26,15 +26,17 @@ def target(**data: Any) -> Embedded:
     work = {"wait": WAIT_S}
     steps = [{"name": "a", "agent": "triage"}, {"name": "b", "agent": "data", "needs": ["a"]}]
     options = {
-        "workflow": [{"kind": "x", "steps": steps}],
+        "workflow": [{"kind": "x", "steps": steps}, {"kind": "y", "steps": [{"name": "b", "agent": "data"}]}],
         "agent": {"triage": {"work": work, "pool": N}, "data": {"work": work, "pool": N, "deadline": 3.0, **data}},
         "orchestrator": {"retry_budget": 1.0},
     }
     return Embedded(options, clock=clock)
 
 
-def order(how: Disturbance, share: float = 1.0, *, factor: float = 1.0, lasts_s: float = 100.0) -> Disturb:
-    return Disturb("key", "data", how, share, factor, lasts_s)
+def order(
+    how: Disturbance, share: float = 1.0, *, factor: float = 1.0, lasts_s: float = 100.0, to: str = ""
+) -> Disturb:
+    return Disturb("key", "data", how, share, factor, lasts_s, to)
 
 
 async def ended(one: Embedded, batch: str = "w") -> tuple[list[WorkflowResult], list[str], float]:
@@ -159,3 +161,43 @@ def test_who_is_cancelled_leaves_nothing_behind(seed: int) -> None:
         assert len((await ended(one, "v"))[0]) == N
 
     simulate(main)
+
+
+def test_a_task_is_handed_over_and_done() -> None:
+    """By another agent, in the same instance: the finding is that of the task."""
+    whole, _, quick_s, _ = run()
+    results, errors, took_s, bites = run(order("hand_over", to="triage"))
+    assert (errors, bites) == ([], N)
+    assert {result.digest for result in results} == {result.digest for result in whole}
+    assert took_s - quick_s == pytest.approx(WAIT_S, abs=0.01)
+
+
+def test_ping_pong_is_ended_by_a_guard_over_the_whole_chain() -> None:
+    """After so many hand-overs, once, and not by the deadline: it is not tried again."""
+    back = Disturb("other", "triage", "hand_over", 1.0, 1.0, 100.0, "data")
+
+    async def main() -> tuple[list[str], float]:
+        one = target()
+        one.disturb(order("hand_over", to="triage"))
+        request = WorkflowRequest("first", "y", 1, 30.0)
+        one.disturb(back)
+        ends = await settle(one.run(request, RecordingWatch()))
+        return [end.error_class for end in ends if isinstance(end, TargetError)], clock()
+
+    errors, took_s = simulate(main)
+    assert errors == ["hand_over_loop"]
+    assert took_s == pytest.approx(4 * WAIT_S, abs=0.05)
+
+
+def test_delegation_may_be_declared() -> None:
+    """Half of the attempts, drawn by seed, take as long as both agents."""
+    work = {"wait": WAIT_S, "hand_over": {"to": "triage", "share": 0.5}}
+    results, errors, took_s, _ = run(work=work)
+    assert (len(results), errors) == (N, [])
+    assert took_s == pytest.approx(3 * WAIT_S, abs=0.02)
+
+
+def test_whom_to_hand_over_to_has_to_be_there() -> None:
+    """Said with the place."""
+    with pytest.raises(UsageError, match=r"agent\.data\.work\.hand_over\.to: agent 'trriage' is unknown"):
+        run(work={"wait": WAIT_S, "hand_over": {"to": "trriage"}})

@@ -233,6 +233,24 @@ def test_what_was_promised_is_never_refused_by_a_successor() -> None:
     simulate(main)
 
 
+def test_a_document_that_lost_its_request_keeps_no_successor_from_starting() -> None:
+    """It expired under way, and a finding was written to nothing: it is not the workflow, nor a new one."""
+
+    async def main() -> None:
+        world = World()
+        await world.store.merge("w/w-1", {"data": b"found"}, op_id="w-1/data")
+        one = await world.started()
+        assert one.use().state.taken_up == 0  # type: ignore[union-attr]
+        with pytest.raises(TargetError, match="exists already") as error:
+            await submitted(one, request())
+        assert error.value.error_class == "version_conflict"
+        assert error.value.definite
+        assert not world.done
+        await one.stop()
+
+    simulate(main)
+
+
 class Flaky(MemoryStore):
     """Every other answer is lost, after the write took place."""
 

@@ -68,7 +68,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 def faults_of(tmp_path: Path, children: Children, pid: int, *tables: dict[str, object]) -> Faults:
     used = ServiceUsed(service="redis", provider="program", version="0", address="nowhere")
-    running = {"redis": ProcessServer("", used, pid=pid)}
+    running = {"redis": ProcessServer("", used, first_pid=pid)}
     bench = LevelBench(seed=1, lease_s=5.0, namespace="", children=children, running=running)
     return Faults(planned_faults(tables, FAULTS), bench, tmp_path / FILE, level="2", t0=time.monotonic())
 

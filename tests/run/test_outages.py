@@ -24,7 +24,7 @@ def server() -> Iterator[ProcessServer]:
     """A process that can be held still."""
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
         used = ServiceUsed(service="redis", provider="program", version="0", address="nowhere")
-        yield ProcessServer("", used, pid=process.pid)
+        yield ProcessServer("", used, first_pid=process.pid)
         process.kill()
 
 

@@ -39,6 +39,8 @@ def mistakes(folder: Path, text: str, target: str = "") -> list[str]:
             "[state]\nfallback = true\n",
             'state.fallback: is what happens while Redis is away, and the store is "memory"',
         ),
+        ('[state]\nstore = "redis"\npool = 5\n', "state.pool: is of connections to PostgreSQL, and the store is"),
+        ('[state]\nstore = "postgres"\npool = 0\n', "state.pool: should be at least 1"),
         ('[state]\nqueue = "redis"\n', "state.queue: a durable queue of workflows that only memory knows of"),
         ('[state]\nstore = "rediss"\n', "state.store: "),
         ('[crash]\nkill = ["after_ack"]\n', "crash: what only memory knows is lost with its process"),

@@ -199,6 +199,22 @@ def test_a_mirror_that_answers_otherwise_is_repaired(due_max: int) -> None:
     asyncio.run(main())
 
 
+def test_a_mirror_that_forgot_one_document_is_compared_as_a_whole(redis_url: str, postgres_url: str) -> None:
+    """Nobody writes to the others any more, so nobody would meet what they lack."""
+
+    async def main() -> None:
+        async with servers(redis_url, postgres_url) as (authority, mirror, dual):
+            for number in range(20):
+                await dual.write(f"k{number}", b"v", if_version=0, op_id="create")
+            await mirror.drop()
+            await dual.merge("k0", {"x": b"1"}, op_id="x")
+            await until(lambda: not dual.due)
+            assert (await differences(authority, mirror)).different == ()
+            assert dual.repairs == 20
+
+    asyncio.run(main())
+
+
 def test_a_mirror_that_is_newer_is_named() -> None:
     """Somebody else wrote there; it is not overwritten, and not tried for ever."""
 

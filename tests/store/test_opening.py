@@ -7,6 +7,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
+import asyncpg  # type: ignore[import-untyped]
 import pytest
 
 from harness.errors import UsageError
@@ -48,6 +49,27 @@ def test_each_state_is_opened_and_works(state: State, kind: type, redis_url: str
         assert found == (None if kind is MemoryStore else Versioned(1, b"v", {}))
         assert state_use(again) == StateUse()
         await again.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("pool", [1, 5])
+def test_a_pool_has_as_many_connections_as_it_says(pool: int, postgres_url: str) -> None:
+    """Fifty who write at once share them, and all get through."""
+
+    async def main() -> None:
+        namespace = f"t-{uuid4().hex}"
+        state, services = State(store="postgres", pool=pool), Services(postgres_url=postgres_url, namespace=namespace)
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'harness'"
+        watching = await asyncpg.connect(postgres_url)
+        before = await watching.fetchval(count)
+        store: Any = await open_store(state, services, clock=time.monotonic)
+        written = await asyncio.gather(*(store.write(f"k{n}", b"v", if_version=0, op_id="a") for n in range(50)))
+        assert all(each.ok for each in written)
+        assert await watching.fetchval(count) - before == pool
+        await store.drop()
+        await store.close()
+        await watching.close()
 
     asyncio.run(main())
 
