@@ -2,7 +2,7 @@
 
 | what fails | before a run | a store | a model |
 |---|---|---|---|
-| refused, reset, unresolvable | ServiceUnavailable, which names service and address | StoreUnavailable | llm_connection |
+| refused, reset, unresolvable | ServiceUnavailable with the address | StoreUnavailable | llm_connection |
 | black hole | the same, after our own deadline | the same | llm_timeout |
 | TLS where none is spoken, and the other way round | the same | the same | llm_connection |
 """
