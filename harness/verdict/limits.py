@@ -35,7 +35,7 @@ LATENCIES = ("p50", "p95", "p99", "service_p50", "service_p95", "service_p99")
 CORES = ("cpu", "sdk_cpu", "llm_cpu")
 """Shares of one core, of which there are several."""
 
-_LIMIT = re.compile(r"\s*(<=|>=|==|<|>)\s*(.*?)\s*\Z")
+LIMIT = re.compile(r"\s*(<=|>=|==|<|>)\s*(.*?)\s*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _limit(section: Section, level: str, metric: str, value: object, known: _Kno
     if split and names and split.name not in names:
         return unknown_name(split.part, split.name, names)
     example = f'"< {EXAMPLES[kind.unit].split(" or ")[0][1:]}'
-    match = _LIMIT.match(value) if isinstance(value, str) else None
+    match = LIMIT.match(value) if isinstance(value, str) else None
     if match is None:
         return f"{value!r} is not a limit: write an operator ({' '.join(OPERATORS)}) and a {kind.unit}, like {example}"
     try:
