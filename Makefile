@@ -36,10 +36,10 @@ check: $(STAMP) ## lint, format and types; check every shipped scenario
 	$(BIN)/mypy
 	$(BIN)/harness check scenarios
 
-resilience: $(STAMP) ## walk the fault catalogue at 25 workflows at once, each row beside its control arm: about 11 minutes
+resilience: $(STAMP) ## walk the fault catalogue at 25 workflows at once, each row beside its control arm: about half an hour
 	$(BIN)/harness run scenarios/resilience --level 25
 
-resilience-full: $(STAMP) ## the same at 10, 25 and 50: about half an hour
+resilience-full: $(STAMP) ## the same at 10, 25 and 50: about an hour and a half
 	$(BIN)/harness run scenarios/resilience
 
 runbook: $(STAMP) ## write docs/runbook from the catalogue: what each row breaks, how it shows, what to do

@@ -15,6 +15,7 @@ from harness.command.arguments import (
     SCENARIOS,
 )
 from harness.command.baseline import baseline as baseline_command
+from harness.command.capacity import capacity as capacity_command
 from harness.command.doctor import doctor as doctor_command
 from harness.command.duet import duet as duet_command
 from harness.command.faults import faults as faults_command
@@ -132,4 +133,5 @@ commands.add_command(runbook_command)
 commands.add_command(run_command)
 commands.add_command(baseline_command)
 commands.add_command(doctor_command)
+commands.add_command(capacity_command)
 commands.add_command(duet_command)

@@ -21,6 +21,8 @@ from harness.statistics.students_t import t_quantile
 
 INTERVAL = 0.90
 RESAMPLES = 1000
+SITTINGS_MIN = 2
+"""One says nothing of the next: there is no interval then."""
 LITTLE_OFF_MAX = 0.05
 """N = X (R + Z) holds for whatever was really measured; a level that misses it by more was not in balance."""
 
@@ -51,7 +53,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """The largest load within the objective.
 
     `load` None: even the smallest level is beyond it. `at_least`: no level reached the bound, and the sweep ended at
-    that load. `lower` and `upper` are a 90 % interval, of what was measured: both None where nothing limits.
+    that load. `lower` and `upper` are a 90 % interval; an end that lies outside of what was measured is None, as are
+    both where any level has one sitting only.
     """
 
     load: float | None
@@ -75,17 +78,24 @@ def capacity(measured: Sequence[Measured], objective: Sequence[Condition], *, se
     low, high = float(loads[0]), float(loads[-1])
     if found is None:
         return Capacity(load=None, upper=low, limited_by=by)
-    ordered = sorted(low if load is None else load for load in drawn)
-    lower, upper = (ordered[round(share * (RESAMPLES - 1))] for share in ((1 - INTERVAL) / 2, (1 + INTERVAL) / 2))
-    at_least = by is None
+    at_least, interval = by is None, _interval(drawn, low, high)
+    if any(len(sittings) < SITTINGS_MIN for sittings in levels.values()):
+        interval = None, None
     return Capacity(
         load=found,
         at_least=at_least,
-        lower=None if at_least and lower >= high else lower,
-        upper=None if upper >= high else upper,
+        lower=interval[0],
+        upper=None if at_least else interval[1],
         limited_by=by,
         throughput=_throughput_at(found, loads, levels),
     )
+
+
+def _interval(drawn: Sequence[float | None], low: float, high: float) -> tuple[float | None, float | None]:
+    """Where the middle of what was drawn lies; an end that is that of the sweep itself is not known."""
+    ordered = sorted(low if load is None else load for load in drawn)
+    lower, upper = (ordered[round(share * (RESAMPLES - 1))] for share in ((1 - INTERVAL) / 2, (1 + INTERVAL) / 2))
+    return None if lower in (low, high) else lower, None if upper >= high else upper
 
 
 def little(load: float, throughput: float, response_s: float, pause_s: float = 0.0) -> float:

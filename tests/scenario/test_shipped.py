@@ -21,7 +21,7 @@ KNOWN = Known(
     served={"gpt-4.1-mini": "openai", "claude-haiku-4-5": "anthropic"},
 )
 NAMES = (
-    *("canary", "chain_enterprise", "chain_sequential", "chain_supervisor", "concurrent_workflows"),
+    *("canary", "capacity_closed", "chain_enterprise", "chain_sequential", "chain_supervisor", "concurrent_workflows"),
     *("concurrent_workflows_weekly", "contention", "cpu_contention", "cpu_pattern", "fan_out", "memory_contention"),
     *("llm_anthropic", "llm_openai", "llm_rate_limited"),
     *("memory_pattern", "mixed_burst", "open_poisson", "pool_exhaustion", "queue_overflow", "queue_redis"),

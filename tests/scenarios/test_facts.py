@@ -192,6 +192,13 @@ def pool_exhaustion(folder: Path) -> None:
     assert seen.value("75", "success") == 1.0
 
 
+def capacity_closed(folder: Path) -> None:
+    seen = see("capacity_closed", folder, warmup_s=1.0, measure_s=3.0)
+    assert seen.value("60", "agent.data.pool_use") >= 0.9  # what gives out
+    assert seen.value("60", "agent.triage.pool_use") < 0.5
+    assert seen.value("60", "success") == 1.0
+
+
 def regression(folder: Path) -> None:
     seen = see("regression", folder, warmup_s=0.5, measure_s=3.0)
     waits, cpu_s = 0.04, 0.007
@@ -423,7 +430,7 @@ def llm_rate_limited(folder: Path) -> None:
 FACTS: dict[str, Callable[[Path], None]] = {
     fact.__name__: fact
     for fact in (
-        canary, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows, concurrent_workflows_weekly,
+        canary, capacity_closed, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows, concurrent_workflows_weekly,
         contention, cpu_contention, cpu_pattern, fan_out, llm_anthropic, llm_openai, llm_rate_limited,
         memory_contention, memory_pattern, mixed_burst, open_poisson,
         pool_exhaustion, queue_overflow, queue_redis, regression, soak, state_consistency, state_fallback,

@@ -13,6 +13,7 @@ from random import Random
 
 LEVELS_MIN = 9
 """Of a curve past its knee (GATE.md, section 4)."""
+FIRST_OF = 25
 CLOSE = 1.15
 """The bound lies between two levels that are no further apart than this, where whole loads allow it."""
 
@@ -20,19 +21,20 @@ CLOSE = 1.15
 def next_load(held: Mapping[int, bool], most: int) -> int | None:
     """The load to measure next, given whether the objective held at those measured so far; None: there are enough.
 
-    `most` is the largest that may be tried. Raises ValueError when that is below 1.
+    `most` is the largest that may be tried. It begins with a part of that, as little ends in a second at the smallest
+    loads, and goes down from there where even that is too much. Raises ValueError when `most` is below 1.
     """
     if most < 1:
         raise ValueError(f"a largest load of {most} leaves nothing to measure")
     if not held:
-        return 1
+        return max(1, most // FIRST_OF)
     loads = sorted(held)
     broken = next((load for load in loads if not held[load]), None)
     if broken is None:
         return min(2 * loads[-1], most) if loads[-1] < most else _filling(loads)
     below = [load for load in loads if load < broken]
     if not below:
-        return None  # not even one at a time is within the objective
+        return loads[0] // 2 or None  # not even one at a time is within the objective
     return _between(below[-1], broken, CLOSE) or _filling(loads)
 
 

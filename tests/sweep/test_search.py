@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.run.search import CLOSE, LEVELS_MIN, next_load, order
+from harness.sweep.search import CLOSE, LEVELS_MIN, next_load, order
 
 
 def swept(holds: Callable[[int], bool], most: int = 500) -> dict[int, bool]:
@@ -24,8 +24,8 @@ def swept(holds: Callable[[int], bool], most: int = 500) -> dict[int, bool]:
 
 def test_it_doubles_halves_and_fills() -> None:
     """37 is the last that holds."""
-    held = swept(lambda load: load <= 37)
-    assert list(held)[:7] == [1, 2, 4, 8, 16, 32, 64]
+    held = swept(lambda load: load <= 37, most=100)
+    assert list(held)[:5] == [4, 8, 16, 32, 64]
     assert len(held) >= LEVELS_MIN
     assert max(load for load, ok in held.items() if ok) in range(33, 38)
 
@@ -57,8 +57,16 @@ def test_a_system_that_never_gives_out_is_measured_up_to_the_most() -> None:
 
 
 def test_a_system_that_holds_nothing_is_given_up_at_once() -> None:
-    """One level says it."""
-    assert swept(lambda _: False) == {1: False}
+    """Down to one at a time."""
+    assert swept(lambda _: False, most=100) == {4: False, 2: False, 1: False}
+
+
+def test_it_goes_down_where_the_first_is_too_much() -> None:
+    """Three is the last that holds, and it begins with twenty."""
+    held = swept(lambda load: load <= 3, most=500)
+    assert list(held)[:4] == [20, 10, 5, 2]
+    assert held[3]
+    assert not held[4]
 
 
 def test_few_loads_are_all_measured() -> None:

@@ -1,0 +1,94 @@
+"""`harness capacity`: how much does this orchestrator hold within an objective, and what gives out first?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.command.arguments import FOLDER, SCENARIOS, STORES, Unit
+from harness.errors import UsageError
+from harness.terminal import EXIT_INTERRUPTED, progress_console, shown, signals
+
+if TYPE_CHECKING:
+    from harness.run.plan import Plan
+
+EXIT_UNKNOWN = 3
+
+
+@click.command()
+@click.argument("scenario")
+@click.option("--slo", required=True, metavar="OBJECTIVE", help='Like "p95 < 5 s, success >= 99 %".')
+@click.option("--most", type=click.IntRange(1, 100_000), default=200, show_default=True, help="The largest load tried.")
+@click.option(
+    "--sittings", type=click.IntRange(1, 20), default=3, show_default=True, help="How often each is measured."
+)
+@click.option("--measure", type=Unit("duration"), metavar="TIME", help='Of each level, like "10 s".')
+@click.option("--state", type=STORES, help="Where workflows keep their state, instead of the scenario's own choice.")
+@click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
+@click.option("--allow-remote", is_flag=True, help="Let the scenario name hosts other than this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+def capacity(
+    scenario: str,
+    slo: str,
+    most: int,
+    sittings: int,
+    measure: float | None,
+    state: str | None,
+    reports: Path,
+    allow_remote: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """How much load SCENARIO's orchestrator holds within an objective: a sweep over loads, each against a fresh one.
+
+    Loads are workflows at once, or arrivals a second where the scenario's load is open. Nothing is told beyond the
+    largest load that was measured.
+    """
+    import msgspec
+
+    from harness.report.capacity import print_assessment
+    from harness.run.listening import Interrupt
+    from harness.sweep.sweeping import Sweep
+    from harness.verdict.objective import read_objective
+
+    objective = read_objective(slo)
+    plan = _planned(scenario, measure, state, reports, allow_remote=allow_remote)
+    errors, interrupt = progress_console(quiet=quiet), Interrupt()
+    with signals(interrupt, errors):
+        sweep = Sweep(
+            plan=plan,
+            objective=objective,
+            text=slo,
+            most=most,
+            sittings=sittings,
+            interrupt=interrupt,
+            tell=lambda line: errors.print(line, highlight=False),
+        )
+        folder, found = sweep.run()
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        print_assessment(found, sys.stdout)
+        click.echo(f"\nreports: {shown(folder)}")
+    if interrupt.asked.is_set():
+        raise click.exceptions.Exit(EXIT_INTERRUPTED)
+    if found.capacity is None or found.is_ours:
+        raise click.exceptions.Exit(EXIT_UNKNOWN)
+
+
+def _planned(scenario: str, measure: float | None, state: str | None, reports: Path, *, allow_remote: bool) -> Plan:
+    """The scenario, whose load has a size that can be swept. Raises UsageError."""
+    from harness.run.plan import Options, prepare, scenario_files
+
+    files = scenario_files([scenario], SCENARIOS)
+    if len(files) != 1:
+        raise UsageError(f"{scenario}: is a folder; a sweep is of one scenario")
+    options = Options(measure_s=measure, state=state, reports=reports, allow_remote=allow_remote)
+    plan = prepare(files[0], options, command="harness capacity")
+    if plan.scenario.load.burst:
+        raise UsageError(f"{scenario}: arrives in bursts, which have no steady load; use one with closed or open load")
+    return plan

@@ -1,0 +1,122 @@
+"""A sweep's answer for a person: the sentence, the levels, what gives out, and what the curve is like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from harness.report.rows import aligned
+from harness.scenario.units import render
+from harness.statistics.capacity import SITTINGS_MIN
+from harness.statistics.metrics import metric_type
+from harness.statistics.scalability import Fit
+from harness.verdict.capacity import RIG_SHARE_MAX, Assessment, Level
+
+HOUR_S = 3600.0
+UNITS = {"closed": "at once", "open": "arrivals a second"}
+MODELS = {
+    "usl": "contention and coherency",
+    "amdahl": "contention alone",
+    "linear": "nothing that is shared",
+    "pool": "so many servers, and no more",
+}
+
+
+def print_assessment(found: Assessment, out: TextIO) -> None:
+    """Print it."""
+    for line in (*sentences(found), "", *aligned(list(_table(found))), *_refused(found), "", *_explained(found)):
+        out.write(line.rstrip() + "\n")
+
+
+def sentences(found: Assessment) -> Iterator[str]:
+    """The answer, and how far it can be trusted."""
+    unit, capacity = UNITS[found.mode], found.capacity
+    if capacity is None:
+        yield f"no capacity can be told: {found.why}"
+        return
+    if capacity.load is None:
+        smallest = found.levels[0].load
+        yield f"less than {smallest:g} {unit}: even that is not within {found.objective} ({capacity.limited_by})"
+        return
+    if capacity.at_least:
+        yield f"at least {capacity.load:g} {unit} within {found.objective}: the sweep ended there, nothing gave out"
+    else:
+        between = _between(found)
+        yield f"{capacity.load:.3g} {unit}{between} within {found.objective}; {capacity.limited_by} gives out first"
+    if capacity.throughput is not None:
+        yield f"that is {capacity.throughput:.3g} workflows a second, {capacity.throughput * HOUR_S:,.0f} an hour"
+    cost = [level.metrics["cost_per_workflow"] for level in found.levels if "cost_per_workflow" in level.metrics]
+    if cost:
+        yield f"a thousand workflows cost ${1000 * sum(cost) / len(cost):,.2f}"
+    if found.rig_rate is not None and found.rig_share is not None:
+        said = (
+            f"the rig itself reaches {found.rig_rate:.3g}/s with nothing behind it; this is {found.rig_share:.1%} of it"
+        )
+        yield f"{said}, so it is ourselves that we measured" if found.is_ours else said
+        if found.is_ours:
+            yield f"  above {RIG_SHARE_MAX:.0%} it says nothing of the system: use a larger machine for the load"
+
+
+def _between(found: Assessment) -> str:
+    """The interval in brackets."""
+    capacity = found.capacity
+    if capacity is None or min(level.sittings for level in found.levels) < SITTINGS_MIN:
+        return " (of one sitting, so without an interval)"
+    lower = "fewer than measured" if capacity.lower is None else f"{capacity.lower:.3g}"
+    upper = "more than measured" if capacity.upper is None else f"{capacity.upper:.3g}"
+    return f" (90 %: {lower} to {upper})"
+
+
+def _table(found: Assessment) -> Iterator[list[str]]:
+    metrics = list(dict.fromkeys(name for level in found.levels for name in level.metrics))
+    yield [UNITS[found.mode], "sittings", "ended/s", *metrics, "fullest pool"]
+    for level in found.levels:
+        cells = [_cell(level, name) for name in metrics]
+        yield [f"{level.load:g}", str(level.sittings), f"{level.rate:.3g}", *cells, _fullest(level)]
+
+
+def _cell(level: Level, name: str) -> str:
+    kind = metric_type(name)
+    return render(level.metrics[name], kind.unit) if kind is not None and name in level.metrics else "-"
+
+
+def _fullest(level: Level) -> str:
+    if not level.pools:
+        return "-"
+    agent = max(level.pools, key=level.pools.__getitem__)
+    return f"{agent} {level.pools[agent]:.0%}"
+
+
+def _refused(found: Assessment) -> Iterator[str]:
+    for level in found.levels:
+        for why in level.refused:
+            yield f"level {level.load:g} is not believed: {why}"
+
+
+def _explained(found: Assessment) -> Iterator[str]:
+    if found.saturated:
+        yield f"used up at the limit: {'; '.join(found.saturated)}"
+    elif found.capacity is not None and not found.capacity.at_least:
+        yield "used up at the limit: nothing that is watched; look at what the agents wait for"
+    if found.fits:
+        best = found.fits[0]
+        yield f"throughput by concurrency is best explained by {MODELS[best.model]}: {_parameters(best)}"
+        if others := [MODELS[model] for model in found.tied if model != best.model]:
+            yield f"{' and '.join(others)} would explain it as well"
+        law = next((fit for fit in found.fits if fit.model == "usl"), best)
+        if law.peak is None:
+            yield "no peak within 1.5 times the last level"
+        else:
+            yield f"throughput is largest at {law.peak:.3g} at once, by the Universal Scalability Law"
+
+
+def _parameters(fit: Fit) -> str:
+    """The parameters that the model has, with their intervals."""
+    if fit.servers is not None:
+        return f"{fit.servers} of them, {fit.gamma.value:.3g}/s each"
+    told = [f"{fit.gamma.value:.3g}/s for one alone"]
+    for name, parameter in (("contention", fit.alpha), ("coherency", fit.beta)):
+        if parameter.value:
+            sure = "" if parameter.lower is None else f" ({parameter.lower:.2g} to {parameter.upper:.2g})"
+            told.append(f"{name} {parameter.value:.2g}{sure}")
+    return ", ".join(told)

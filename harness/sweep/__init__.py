@@ -1,0 +1,1 @@
+"""Sweeps of one scenario over many loads, for capacity planning."""
