@@ -430,7 +430,8 @@ def llm_rate_limited(folder: Path) -> None:
 FACTS: dict[str, Callable[[Path], None]] = {
     fact.__name__: fact
     for fact in (
-        canary, capacity_closed, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows, concurrent_workflows_weekly,
+        canary, capacity_closed, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows,
+        concurrent_workflows_weekly,
         contention, cpu_contention, cpu_pattern, fan_out, llm_anthropic, llm_openai, llm_rate_limited,
         memory_contention, memory_pattern, mixed_burst, open_poisson,
         pool_exhaustion, queue_overflow, queue_redis, regression, soak, state_consistency, state_fallback,
