@@ -44,7 +44,8 @@ def _word(verdict: Verdict, level: LevelSummary) -> str:
 
 
 def _bites(level: LevelSummary) -> int:
-    return sum(fault.bites for fault in level.faults) + len(level.crashes)
+    models = int(level.metric("faulted_calls").value or 0)
+    return sum(fault.bites for fault in level.faults) + len(level.crashes) + models
 
 
 def _cells(run: JudgedRun, level: LevelSummary) -> Iterator[str]:

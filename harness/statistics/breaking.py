@@ -56,8 +56,10 @@ def breaking(
     faults: tuple[FaultRow, ...] = ()
     metrics = breaker_metrics(uses)
     if window is not None and evidence.faults:
-        needed = needing(run.declared)
-        facts = LevelFacts(by_kind, window, tally.last_at, sorted(detections), len(tally.open), needed)
+        can_notice = bool(uses) or run.declared.state.fallback
+        facts = LevelFacts(
+            by_kind, window, tally.last_at, sorted(detections), len(tally.open), can_notice, needing(run.declared)
+        )
         faults = fault_rows(evidence.faults, facts)
         metrics |= {**fault_metrics(faults), "goodput_share": goodput_share(everything, window)}
         metrics |= {"burn": _burn(run, everything), "cascade": _cascade(run, tally, uses)}
@@ -91,6 +93,7 @@ def _of_calls(evidence: Evidence, everything: Rows) -> dict[str, Metric]:
     # To a microsecond: below it there is only rounding.
     spread = Metric(value=None) if wakes.spread_s is None else Metric(value=round(wakes.spread_s, 6), n=wakes.wakes)
     return {
+        "faulted_calls": Metric(value=evidence.calls.faults.total(), n=len(calls)),
         "wasted_tokens": Metric(value=lost.tokens, n=len(calls)),
         "wasted_cost": Metric(value=lost.cost_usd, n=len(calls)),
         **({"wake_spread": spread, "wakes_early": Metric(value=wakes.early, n=wakes.wakes)} if wakes.wakes else {}),
@@ -104,7 +107,7 @@ def _not_fired(run: RunFacts, tally: LevelTally, evidence: Evidence) -> tuple[st
         return (*not_fired(declared.crash, evidence.crashes), *outages)
     # Live models misbehave as they like: nothing is injected there, and no call is on record where none was seen.
     simulated = declared.llm if run.manifest.llm in ("", "simulated") else None
-    asked = met_no_call(simulated, evidence.calls.faults if evidence.calls is not None else frozenset())
+    asked = met_no_call(simulated, evidence.calls.faults.keys() if evidence.calls is not None else frozenset())
     faults = did_not_bite(declared.fault, evidence.faults)
     return (*not_fired(declared.crash, evidence.crashes), *outages, *faults, *asked)
 

@@ -7,7 +7,7 @@ a declared step of many workflows is found without a name of any.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path
 from struct import Struct
@@ -38,13 +38,13 @@ class LevelCalls:
 
     def __init__(self) -> None:
         self._packed = bytearray()
-        self.faults: set[str] = set()  # kinds that were injected
+        self.faults: Counter[str] = Counter()  # calls by the kind that was injected into them
         self._agents: dict[str, int] = {}
 
     def add(self, call: LlmCall) -> None:
         """Take in one attempt."""
         if call.fault:
-            self.faults.add(call.fault)
+            self.faults[call.fault] += 1
         workflow = hash(call.workflow)
         flags = STREAM if call.stream else 0
         if call.complete and call.status == 200:

@@ -10,7 +10,7 @@ import msgspec
 
 from harness.errors import RunInvalid
 from harness.scenario.models import Llm
-from harness.scenario.scenario import Agent, Crash, Load, Outage, Work, Workflow
+from harness.scenario.scenario import Agent, Crash, Load, Outage, State, Work, Workflow
 from harness.scenario.shapes import Step
 
 
@@ -24,6 +24,7 @@ class Declared(msgspec.Struct, frozen=True):
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()
+    state: State = State()
     llm: Llm | None = None
     objective: float | None = None
 

@@ -143,6 +143,7 @@ FAULT_METRICS: Mapping[str, MetricType] = {
         "duration", "more", "distance of the quartiles of how long after a 429's Retry-After retries came"
     ),
     "wakes_early": MetricType("count", "less", "retries before a 429's Retry-After had passed"),
+    "faulted_calls": MetricType("count", "neither", "attempts to call a model into which a fault was injected"),
     "wasted_tokens": MetricType("count", "less", "tokens of calls that nothing came of"),
     "wasted_cost": MetricType("cost", "less", "of calls that nothing came of"),
     "breaker_opened": MetricType("count", "neither", "times that a circuit breaker opened"),

@@ -135,7 +135,8 @@ def _permits(absence: Absence, at: float, lease_s: float) -> bool:
 
 
 class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault of a level, and what came of it; moments in s from t0. `detect` None: it did not bite.
+    """One fault of a level, and what came of it; moments in s from t0. `detect` None: it did not bite, or
+    nothing was there that could have noticed.
 
     What follows a fault is told of its whole episode: the faults that were in place together share it.
     """
@@ -162,6 +163,7 @@ class LevelFacts(NamedTuple):
     until: float  # the last that is known of the level: the end of its drain
     detections: Sequence[Detection] = ()
     without_end: int = 0  # workflows that were sent, and are in no row
+    can_notice: bool = True  # there is a breaker, or a fallback
     needing: Mapping[int, Collection[str]] = {}  # by fault: the kinds of workflow that need what it breaks
 
 
@@ -203,7 +205,7 @@ def _row(
         bites=span.bites,
         failed=span.failed,
         together_with=tuple(other.fault for other in episode.faults if other is not span),
-        detect=time_to_detect(span, facts.detections, facts.measure.end),
+        detect=time_to_detect(span, facts.detections, facts.measure.end) if facts.can_notice else None,
         recover=recover,
         drain=drain,
         blast=blast,

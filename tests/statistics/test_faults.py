@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.observation.breakers import BreakerEvent
 from harness.observation.faults import FaultEvent, Turn
 from harness.observation.observation import Outcome
 from harness.scenario.models import LlmFault
@@ -112,6 +113,26 @@ def test_what_failed_and_was_not_aimed_at_cascaded(run: RunBuilder) -> None:
     """Agent data was aimed at; agent triage failed."""
     [level] = summarise(harmed(run).write()).levels
     assert level.metric("cascade").value == 1.0
+
+
+def test_what_nothing_could_notice_went_unnoticed_for_no_time(run: RunBuilder) -> None:
+    """Without a breaker or fallback there is no time; with a breaker that stayed closed there is a lower bound."""
+    [level] = summarise(harmed(run).write()).levels
+    assert level.metric("ttd").value is None
+    closed = {"level": "10", "process": 1, "of": "agent", "name": "data", "before": "closed", "after": "closed"}
+    run.others["breakers.jsonl"] = [BreakerEvent(**closed, at=10.0, why="begins", permitted=1)]  # type: ignore[arg-type]
+    [level] = summarise(run.write()).levels
+    assert level.metric("ttd").at_least
+
+
+def test_calls_with_faults_are_counted(run: RunBuilder) -> None:
+    """Every attempt that one was injected into."""
+    run.llm, run.llm_faults = "simulated", (LlmFault(fault="stall"),)
+    for number in range(5):
+        run.call(f"w{number}", "step", fault="stall" if number < 3 else "")
+    run.sound()
+    [level] = summarise(run.write()).levels
+    assert (level.metric("faulted_calls").value, level.metric("faulted_calls").n) == (3, 5)
 
 
 def test_runs_without_faults_have_none(run: RunBuilder) -> None:
