@@ -62,3 +62,25 @@ def unharmed(monkeypatch: pytest.MonkeyPatch, folder: Path, mutant: Mutant) -> J
 def breached(run: JudgedRun) -> set[str]:
     """The metrics of limits and invariants that were broken, without section and level."""
     return {check.metric or check.name.rpartition(".")[2] for check in run.verdict.checks if check.result == "breached"}
+
+
+def assert_unharmed(monkeypatch: pytest.MonkeyPatch, folder: Path, mutant: Mutant) -> None:
+    """Every limit holds at every level: they alone would let it pass."""
+    run = unharmed(monkeypatch, folder, mutant)
+    limits = [check for check in run.verdict.checks if check.kind == "limit"]
+    assert len(limits) == 6 * len(LEVELS)
+    assert {check.result for check in limits} == {"held"}, run.verdict.sentences
+
+
+def assert_caught(monkeypatch: pytest.MonkeyPatch, folder: Path, mutant: Mutant, seed: int) -> None:
+    """By the check that is named."""
+    run = judged(monkeypatch, folder, mutant, seed=seed)
+    assert run.verdict.exit_code == 1, run.verdict.sentences
+    assert mutant.caught_by in breached(run)
+
+
+def assert_sound(monkeypatch: pytest.MonkeyPatch, folder: Path, mutant: Mutant) -> None:
+    """The embedded orchestrator under the same, with the same check: nothing is broken."""
+    run = judged(monkeypatch, folder, mutant, sound=True)
+    assert run.verdict.failed == (), run.verdict.sentences
+    assert run.summary.levels[0].status == "complete"

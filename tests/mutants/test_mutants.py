@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from harness.scenario.scenario import Crash, State
-from tests.mutants.arm import SEEDS, Mutant, breached, judged, unharmed
+from tests.mutants.arm import SEEDS, Mutant, assert_caught, assert_sound, assert_unharmed
 
 FALLBACK = State(store="redis", lease=2.0, fallback=True)
 AWAY = {"kind": "redis.refuse", "at": "500 ms", "for": "500 ms"}
@@ -61,20 +61,14 @@ def test_a_mutant_holds_every_limit_while_nothing_goes_wrong(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     """At 10, 25 and 50: limits alone would let each of them pass."""
-    run = unharmed(monkeypatch, tmp_path, MUTANTS[name])
-    limits = [check for check in run.verdict.checks if check.kind == "limit"]
-    assert len(limits) == 18
-    assert {check.result for check in limits} == {"held"}, run.verdict.sentences
+    assert_unharmed(monkeypatch, tmp_path, MUTANTS[name])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_each_mutant_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, seed: int) -> None:
     """By the check that is named."""
-    mutant = MUTANTS[name]
-    run = judged(monkeypatch, tmp_path, mutant, seed=seed)
-    assert run.verdict.exit_code == 1, run.verdict.sentences
-    assert mutant.caught_by in breached(run)
+    assert_caught(monkeypatch, tmp_path, MUTANTS[name], seed)
 
 
 ALL = Crash(
@@ -89,6 +83,4 @@ ALL = Crash(
 )
 def test_the_orchestrator_itself_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mutant: Mutant) -> None:
     """Under the crashes of all of them nothing is lost, repeated or overwritten; a fallback ends."""
-    run = judged(monkeypatch, tmp_path, mutant, sound=True)
-    assert run.verdict.failed == (), run.verdict.sentences
-    assert run.summary.levels[0].status == "complete"
+    assert_sound(monkeypatch, tmp_path, mutant)
