@@ -176,9 +176,11 @@ async def control(url: str) -> AsyncIterator[Redis]:
         retry=Retry(NoBackoff(), 0),
         single_connection_client=True,
     )
-    async with redis:
+    try:
         await said(redis, "PING")  # now: redis-py forgets that it was cancelled, when that was while it connected
         yield redis
+    finally:
+        await redis.aclose()
 
 
 async def _keys(redis: Redis, pattern: str) -> list[str]:

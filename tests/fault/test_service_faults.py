@@ -240,3 +240,19 @@ def test_neighbours_burn_and_hold_and_are_gone(bench: LevelBench) -> None:
                 pass
 
     run(test)
+
+
+def test_a_redis_that_takes_nobody_any_more_fails_the_fault_by_name(bench: LevelBench) -> None:
+    """Whoever cannot reach it says so; no client's error comes through."""
+
+    async def test() -> None:
+        async with Redis.from_url(bench.url("redis")) as redis:
+            await redis.config_set("maxclients", 1)
+            try:
+                with pytest.raises(FaultFailed, match="Redis did not take PING"):
+                    async with WritesPaused().inject(bench):
+                        pass
+            finally:
+                await redis.config_set("maxclients", 10_000)
+
+    asyncio.run(test())
