@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from harness.statistics.amplification import dispersion, wakes_after_429, waste
 from harness.statistics.breakers import BreakerUse, breaker_metrics, breaker_uses, openings
-from harness.statistics.crashes import not_fired, not_seen, undeclared
+from harness.statistics.crashes import not_fired, not_seen, recoveries, undeclared
 from harness.statistics.evidence import Evidence
 from harness.statistics.faults import did_not_bite, faulted_services, met_no_call, needing, targets
 from harness.statistics.health import service_metrics
@@ -17,10 +18,12 @@ from harness.statistics.metrics import Metric
 from harness.statistics.promises import RunFacts
 from harness.statistics.recovery import Detection, fallbacks_on
 from harness.statistics.resilience import (
+    Absence,
     FaultRow,
     LevelFacts,
     budget_burn,
     cascade_ratio,
+    false_takeovers,
     fault_metrics,
     fault_rows,
     goodput_share,
@@ -54,7 +57,7 @@ def breaking(
     uses = breaker_uses(evidence.breakers)
     detections = [*fallbacks_on(evidence.samples), *(Detection(*each) for each in openings(evidence.breakers))]
     faults: tuple[FaultRow, ...] = ()
-    metrics = breaker_metrics(uses)
+    metrics = {**breaker_metrics(uses), **_takeovers(run, evidence, everything)}
     if window is not None and evidence.faults:
         can_notice = bool(uses) or run.declared.state.fallback
         facts = LevelFacts(
@@ -70,6 +73,16 @@ def breaking(
         not_fired=_not_fired(run, tally, evidence),
         undeclared=_undeclared(run, evidence),
     )
+
+
+def _takeovers(run: RunFacts, evidence: Evidence, everything: Rows) -> dict[str, Metric]:
+    """Of owners that were ended or held still; a takeover is seen when its host first answers, so a little late."""
+    found = [each for each in recoveries(evidence.crashes, everything, 0, evidence.samples) if each.host_s is not None]
+    if not found:
+        return {}
+    absences = [Absence(each.at, math.inf, is_dead=each.how == "kill") for each in found]
+    takeovers = [each.at + (each.host_s or 0.0) for each in found]
+    return {"false_takeovers": false_takeovers(takeovers, absences, run.declared.state.lease)}
 
 
 def _burn(run: RunFacts, everything: Rows) -> Metric:

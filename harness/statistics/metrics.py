@@ -138,6 +138,9 @@ FAULT_METRICS: Mapping[str, MetricType] = {
     ),
     "burn": MetricType("count", "less", "arrivals of measure that were not ok / those that the objective allows"),
     "cascade": MetricType("count", "less", "agents and breakers that failed and were not aimed at / those that were"),
+    "false_takeovers": MetricType(
+        "count", "less", "successors of an owner that was neither dead nor silent for as long as its lease"
+    ),
     "goodput_share": MetricType("count", "more", "ok ends within measure / arrivals due within it"),
     "wake_spread": MetricType(
         "duration", "more", "distance of the quartiles of how long after a 429's Retry-After retries came"

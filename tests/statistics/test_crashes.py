@@ -45,6 +45,22 @@ def test_recovery_is_until_the_host_answers_and_all_that_was_in_flight_has_ended
     assert (recovery.host_s, recovery.in_flight, recovery.ended_s) == (3.5, 2, 5.0)
 
 
+@pytest.mark.parametrize(
+    ("how", "away", "false"),
+    [("kill", (15.6, 15.6), 0), ("pause", (16.0, 17.0), 0), ("pause", (15.6, 15.6), 1)],
+    ids=["dead", "silent for two samples", "not yet silent"],
+)
+def test_a_takeover_is_false_before_a_lease_is_out(
+    run: RunBuilder, how: str, away: tuple[float, float], false: int
+) -> None:
+    """Of an owner that was held still; one that is dead may be replaced at once. The usual lease is one second."""
+    run.workflow(2.0, intended=11.0)
+    run.resources()
+    without_host(run, *away)
+    run.crashed("before_effect", 15.5, how)
+    assert level_of(run).metric("false_takeovers").value == false
+
+
 @pytest.mark.parametrize("never", ["censored", "vanished"])
 def test_what_never_ended_has_no_recovery_time(run: RunBuilder, never: str) -> None:
     """Right-censored, never zero."""
