@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from harness.store.restoring import Restoring
 from harness.store.store import Expired, Merge, Operation, StateStore, StoreUnavailable, Versioned, Write, WriteResult
@@ -186,7 +187,7 @@ class DualStore:
         if not done or self._away:
             return
         try:
-            mirrored = await self._mirror.batch([operation for operation, _ in done])
+            mirrored = await self._mirror.batch([_following(operation, version) for operation, version in done])
         except StoreUnavailable:
             self._lose()
             return
@@ -267,3 +268,9 @@ class DualStore:
                 await self._mirror.merge(key, {}, op_id=op_id, ttl_s=_EXPIRY_S, fence=mirrored.fence)
                 if right is None or right.version != mirrored.version:  # else only its time is up here, too
                     self.repairs += 1
+
+
+def _following(operation: Operation, version: int) -> Operation:
+    """What the mirror is to do so that it has this version then, too. It may have it already: a successor, who thinks
+    that we are gone, may have repaired it from the authority while we were held still between the two."""
+    return replace(operation, if_version=version - 1) if isinstance(operation, Merge) else operation

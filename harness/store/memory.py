@@ -13,7 +13,7 @@ from itertools import islice
 
 import msgspec
 
-from harness.store.store import OP_IDS_KEPT, Expired, Operation, Versioned, WriteResult, one_by_one
+from harness.store.store import OP_IDS_KEPT, Expired, Operation, Versioned, Write, WriteResult
 
 TOMBSTONES_KEPT = 10_000
 """Expired documents remembered at least; beyond it the oldest are forgotten, and then read as never having been."""
@@ -96,19 +96,24 @@ class MemoryStore:
         return document.written(op_id, fence)
 
     async def merge(
-        self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None, fence: int = 0
-    ) -> WriteResult:
+        self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None, fence: int = 0,
+        if_version: int | None = None,
+    ) -> WriteResult:  # fmt: skip
         """Set `fields`, keep the others; creates the document when there is none. A tombstone refuses it."""
         document = self._documents.get(key)
         if document is None or document.expires_at <= self._clock():
             self._bury(key)
             if key in self._tombstones:
                 return WriteResult(False, self._tombstones[key])
+            if if_version:
+                return WriteResult(False, 0)
             self._documents[key] = document = _Document(b"")
         elif fence < document.fence and fence:
             return WriteResult(False, document.version, fenced=True)
         elif op_id in document.versions:
             return WriteResult(True, document.versions[op_id], True)
+        elif if_version not in (None, document.version):
+            return WriteResult(False, document.version)
         document.fields = {**document.fields, **fields}
         if ttl_s is not None:
             self._expire_in(ttl_s, document)
@@ -116,7 +121,16 @@ class MemoryStore:
 
     async def batch(self, operations: Sequence[Operation]) -> list[WriteResult]:
         """One after the other, in order."""
-        return await one_by_one(self, operations)
+        return [
+            await self.write(
+                each.key, each.value, if_version=each.if_version, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence
+            )
+            if isinstance(each, Write)
+            else await self.merge(
+                each.key, each.fields, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence, if_version=each.if_version
+            )
+            for each in operations
+        ]
 
     async def claim(self, key: str, fence: int) -> Versioned | Expired | None:
         """Raise the fencing token and read."""

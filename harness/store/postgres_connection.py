@@ -250,7 +250,7 @@ def arguments(schema: str, operations: Sequence[Operation]) -> tuple[Sequence[ob
         sorted({lock_number(schema, key) for key in keys}),
         keys,
         [int.from_bytes(blake2b(each.op_id.encode(), digest_size=8).digest(), signed=True) for each in operations],
-        [each.if_version if isinstance(each, Write) else None for each in operations],
+        [each.if_version for each in operations],
         [each.fence for each in operations],
         [None if each.ttl_s is None else microseconds(each.ttl_s) for each in operations],
         [each.value if isinstance(each, Write) else None for each in operations],

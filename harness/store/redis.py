@@ -91,7 +91,7 @@ class RedisStore:
         commands = [
             self._apply_command(each.key, each.op_id, each.if_version, each.ttl_s, each.fence, (b"d", each.value))
             if isinstance(each, Write)
-            else self._apply_command(each.key, each.op_id, None, each.ttl_s, each.fence, _flat(each.fields))
+            else self._apply_command(each.key, each.op_id, each.if_version, each.ttl_s, each.fence, _flat(each.fields))
             for each in operations
         ]
         return [result_of(reply) for part in chunks(commands) for reply in await self._batcher.submit(list(part))]

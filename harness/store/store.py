@@ -62,13 +62,18 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Set fields one by one, whatever the version; creates the document when there is none. Renews the TTL if given."""
+    """Set fields one by one; creates the document when there is none. Renews the TTL if given.
+
+    `if_version` is for whoever follows another store: only if the document has this version, and whatever it has when
+    left out.
+    """
 
     key: str
     fields: Mapping[str, bytes]
     op_id: str
     ttl_s: float | None = None
     fence: int = 0
+    if_version: int | None = None
 
 
 Operation = Write | Merge
@@ -116,7 +121,8 @@ class StateStore(Protocol):
 
 
 async def one_by_one(store: StateStore, operations: Sequence[Operation]) -> list[WriteResult]:
-    """A `batch` of a store that has nothing better: each operation by itself, in order."""
+    """A `batch` of a store that has nothing better: each operation by itself, in order. None may be a mirror's."""
+    assert not any(isinstance(each, Merge) and each.if_version is not None for each in operations)
     return [
         await store.write(
             each.key, each.value, if_version=each.if_version, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence

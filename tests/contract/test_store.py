@@ -184,6 +184,23 @@ def test_merge_sets_fields_one_by_one(maker: Maker) -> None:
     check(maker, main)
 
 
+def test_a_merge_may_need_a_version(maker: Maker) -> None:
+    """As whoever follows another store asks: with another version it is refused, and says which there is."""
+
+    async def main(store: StateStore, clock: Hands) -> None:
+        for op_id, needed, result in (
+            ("a", 1, WriteResult(False, 0)),
+            ("b", 0, WriteResult(True, 1)),
+            ("c", 0, WriteResult(False, 1)),
+            ("d", 1, WriteResult(True, 2)),
+            ("d", 1, WriteResult(True, 2, True)),
+        ):
+            assert await store.batch([Merge("k", {op_id: b"1"}, op_id, if_version=needed)]) == [result]
+        assert await exists(store) == Versioned(2, b"", {"b": b"1", "d": b"1"})
+
+    check(maker, main)
+
+
 def test_bytes_are_opaque(maker: Maker) -> None:
     """Nothing is decoded: empty lists, long numbers and broken text come back as they went."""
     values = [b"", b"[]", b"{}", b"12345678901234567", b"\x00\xff\n\r", bytes(range(256)) * 8]

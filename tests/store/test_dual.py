@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -17,7 +17,7 @@ from harness.store.dual import DualStore
 from harness.store.memory import MemoryStore
 from harness.store.postgres import PostgresStore
 from harness.store.redis import RedisStore
-from harness.store.store import Expired, Merge, Operation, StoreUnavailable, Versioned, Write
+from harness.store.store import Expired, Merge, Operation, StoreUnavailable, Versioned, Write, WriteResult
 
 REPAIR_S = 0.01
 
@@ -221,11 +221,38 @@ def test_a_mirror_that_is_newer_is_named() -> None:
     async def main() -> None:
         authority, mirror = Wire(), Wire()
         dual = DualStore(authority, mirror, repair_s=REPAIR_S)
-        await mirror.store.merge("k", {"x": b"1"}, op_id="other")
+        for op_id in ("other", "another"):
+            await mirror.store.merge("k", {"x": b"1"}, op_id=op_id)
         await dual.merge("k", {"f": b"1"}, op_id="a")
         await until(lambda: not dual.due)
         assert (list(dual.ahead), dual.repairs) == (["k"], 0)
         await dual.close()
+
+    asyncio.run(main())
+
+
+def test_a_late_write_finds_what_a_successor_has_repaired() -> None:
+    """An owner was held still between the two stores, and its successor brought the mirror up meanwhile: what the old
+    one then does there is done already, and makes no further version."""
+
+    async def main() -> None:
+        authority, mirror = Wire(), Wire()
+        successor = DualStore(authority, mirror)
+
+        class Late(Wire):
+            async def batch(self, operations: Sequence[Operation]) -> list[WriteResult]:
+                assert await successor.reconcile() == 1
+                return await mirror.batch(operations)
+
+        late = Late()
+        late.store = mirror.store
+        old = DualStore(authority, late)
+        await old.merge("k", {"f": b"1"}, op_id="a")
+        await until(lambda: not old.due)
+        assert await mirror.read("k") == await authority.read("k")
+        assert (list(old.ahead), old.repairs) == ([], 0)
+        await old.close()
+        await successor.close()
 
     asyncio.run(main())
 
