@@ -183,6 +183,7 @@ class SocketClient:
         return Reply(
             outcome=Outcome.NOT_STARTED,
             error_class="rejected",
+            message=frame.reason,
             rejected=True,
             queue_depth=frame.queue_depth,
             retry_after_s=frame.retry_after_s,

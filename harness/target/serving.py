@@ -114,7 +114,7 @@ class Host:
                 self._admit(request)
             except Rejected as no:
                 self._rejected += 1
-                connection.send(_encode(RejectedFrame(frame.id, no.retry_after_s, no.queue_depth)))
+                connection.send(_encode(RejectedFrame(frame.id, no.retry_after_s, no.queue_depth, no.reason)))
                 return
         running = self._known[frame.id] = Running(connection)
         if self._accept is None:

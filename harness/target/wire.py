@@ -2,7 +2,7 @@
 
     client                          host
     submit{id,kind,seed,…}   ──▶
-                             ◀──    accepted{id,at}   or   rejected{id,retry_after_s,queue_depth}
+                             ◀──    accepted{id,at}   or   rejected{id,retry_after_s,queue_depth,reason}
                              ◀──    ended{id,outcome,stamps,digest,steps}
     stats{}                  ──▶
                              ◀──    stats{use}
@@ -50,6 +50,7 @@ class RejectedFrame(msgspec.Struct, tag_field="type", tag="rejected", frozen=Tru
     id: str
     retry_after_s: float
     queue_depth: int
+    reason: str = ""
 
 
 class Ended(msgspec.Struct, tag_field="type", tag="ended", frozen=True, omit_defaults=True, gc=False):

@@ -222,6 +222,7 @@ def queue_overflow(folder: Path) -> None:
     assert len(seen.observations) == 110
     assert len(rejected) == 50
     assert {o.queue_depth for o in rejected} == {50}
+    assert {o.message for o in rejected} == {"admission queue full at depth 50"}
     assert all(o.outcome is Outcome.NOT_STARTED and o.retry_after_s > 0 and not o.steps for o in rejected)
     assert len(seen.ok) == 60
     assert seen.value("110", "queue_depth_peak") == 50
