@@ -19,6 +19,8 @@ from harness.scenario.loading import read_toml
 SAID = ("Hypothesis", "Shows", "Do")
 _HEAD = re.compile(rf"# ({'|'.join(SAID)}): (.*)")
 INDEX = "README.md"
+FOR_WHOM = {"limits": "any", "ours": "embedded"}
+"""Section of a file of limits -> which orchestrator is held to it."""
 
 
 def runbook(scenarios: Path, baselines: Path) -> dict[str, str]:
@@ -98,16 +100,16 @@ def _broken(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _limits(path: Path) -> Iterator[str]:
-    """Each limit, with the levels that have it."""
-    levels: dict[tuple[str, str], list[str]] = {}
+    """Each limit, with whom and which levels it is for."""
+    levels: dict[tuple[str, str, str], list[str]] = {}
     if not path.exists():
         yield "It has no limits."
         return
     _, document = read_toml(path)
-    for section in document.values():
-        for level, limits in section.items():
+    for section, of_levels in document.items():
+        for level, limits in of_levels.items():
             for metric, limit in limits.items():
-                levels.setdefault((metric, limit), []).append(level)
-    yield from ("| metric | limit | levels |", "|---|---|---|")
-    for (metric, limit), where in levels.items():
-        yield f"| {metric} | {limit} | {', '.join(dict.fromkeys(where))} |"
+                levels.setdefault((FOR_WHOM.get(section, section), metric, limit), []).append(level)
+    yield from ("| orchestrator | metric | limit | levels |", "|---|---|---|---|")
+    for (whose, metric, limit), where in levels.items():
+        yield f"| {whose} | {metric} | {limit} | {', '.join(where)} |"

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from harness.service.asking import version_of
 from harness.store.postgres import PostgresStore
 from harness.store.redis import RedisStore
 from harness.store.store import StateStore, StoreUnavailable
+from tests.llm.conftest import Serve, _serving
 from tests.network.strangers import failing
 
 WAYS = ("refused", "reset", "black_hole", "unresolvable", "tls")
@@ -129,3 +130,20 @@ def test_a_model_whose_certificate_nobody_vouches_for(api: str) -> None:
     with failing("tls") as place:
         failed = asyncio.run(_in_time(asked(model_at(f"https://{place}", ASK[api]), ASK[api])))
     assert failed.error_class == "llm_connection"
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts simulators."""
+    yield from _serving(tmp_path_factory.mktemp("provider"))
+
+
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+def test_a_client_that_wants_tls_of_the_simulator(api: str, serve: Serve) -> None:
+    """A wrong scheme in its URL: the call has failed to connect, and the simulator has seen no call."""
+    served = serve()
+    url = served.url.replace("http://", "https://")
+    failed = asyncio.run(_in_time(asked(model_at(url, ASK[api]), ASK[api])))
+    assert failed.error_class == "llm_connection"
+    assert SECRET not in str(failed)
+    assert served.calls() == []
