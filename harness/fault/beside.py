@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+CANCELLED_AGAIN_S = 0.5
+"""redis-py has been seen to swallow a cancellation that came together with an answer: such a task went on for ever."""
+
 
 @dataclass(slots=True)
 class Sum:
@@ -21,12 +24,15 @@ class Sum:
 
 @asynccontextmanager
 async def beside(coroutine: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Runs beside the body, and is cancelled at its end. Raises what it raised."""
+    """Runs beside the body, and is cancelled at its end, again where a library forgets that it was. Raises what it
+    raised."""
     task = asyncio.create_task(coroutine)
     try:
         yield
     finally:
         task.cancel()
+        while not (await asyncio.wait([task], timeout=CANCELLED_AGAIN_S))[0]:
+            task.cancel()
         [ended] = await asyncio.gather(task, return_exceptions=True)
         if isinstance(ended, Exception):
             raise ended
