@@ -13,7 +13,7 @@ from itertools import islice
 
 import msgspec
 
-from harness.store.store import OP_IDS_KEPT, Expired, Operation, Versioned, Write, WriteResult
+from harness.store.store import OP_IDS_KEPT, Expired, Merge, Operation, Versioned, WriteResult, one_by_one
 
 TOMBSTONES_KEPT = 10_000
 """Expired documents remembered at least; beyond it the oldest are forgotten, and then read as never having been."""
@@ -96,10 +96,24 @@ class MemoryStore:
         return document.written(op_id, fence)
 
     async def merge(
-        self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None, fence: int = 0,
-        if_version: int | None = None,
-    ) -> WriteResult:  # fmt: skip
+        self, key: str, fields: Mapping[str, bytes], *, op_id: str, ttl_s: float | None = None, fence: int = 0
+    ) -> WriteResult:
         """Set `fields`, keep the others; creates the document when there is none. A tombstone refuses it."""
+        return self._merged(key, fields, op_id, ttl_s, fence, None)
+
+    async def batch(self, operations: Sequence[Operation]) -> list[WriteResult]:
+        """One after the other, in order."""
+        results: list[WriteResult] = []
+        for each in operations:
+            if isinstance(each, Merge) and each.if_version is not None:
+                results.append(self._merged(each.key, each.fields, each.op_id, each.ttl_s, each.fence, each.if_version))
+            else:
+                results += await one_by_one(self, [each])
+        return results
+
+    def _merged(
+        self, key: str, fields: Mapping[str, bytes], op_id: str, ttl_s: float | None, fence: int, if_version: int | None
+    ) -> WriteResult:
         document = self._documents.get(key)
         if document is None or document.expires_at <= self._clock():
             self._bury(key)
@@ -118,19 +132,6 @@ class MemoryStore:
         if ttl_s is not None:
             self._expire_in(ttl_s, document)
         return document.written(op_id, fence)
-
-    async def batch(self, operations: Sequence[Operation]) -> list[WriteResult]:
-        """One after the other, in order."""
-        return [
-            await self.write(
-                each.key, each.value, if_version=each.if_version, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence
-            )
-            if isinstance(each, Write)
-            else await self.merge(
-                each.key, each.fields, op_id=each.op_id, ttl_s=each.ttl_s, fence=each.fence, if_version=each.if_version
-            )
-            for each in operations
-        ]
 
     async def claim(self, key: str, fence: int) -> Versioned | Expired | None:
         """Raise the fencing token and read."""
