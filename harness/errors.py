@@ -69,9 +69,17 @@ class VersionConflict(HarnessError):
         self.actual = actual
 
 
+NAMES_MAX = 30
+"""A longer list hides what it says."""
+NAMES_NEAR = 8
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
-    """One sentence for a name nobody knows: the nearest known one first, then all of them."""
+    """One sentence for a name nobody knows: the nearest known one first, then all of them, or the nearest of many."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else ""
+    if len(names) > NAMES_MAX:
+        some = difflib.get_close_matches(name, names, n=NAMES_NEAR, cutoff=0.0)
+        return f"{what} {name!r} is unknown{hint} (the nearest of {len(names)}: {', '.join(some)})"
     return f"{what} {name!r} is unknown{hint} (known: {', '.join(names) or 'none'})"

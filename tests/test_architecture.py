@@ -16,13 +16,14 @@ GROUPS = ("data", "system", "drive", "judge", "edge")
 GROUP_OF = {
     "__main__": "edge", "cli": "edge", "command": "edge", "report": "edge", "gate": "edge", "run": "edge",
     "sweep": "edge",
+    "pytest_plugin": "edge",
     "terminal": "edge",
     "verdict": "judge", "statistics": "judge",
     "load": "drive", "fault": "drive",
     "orchestrator": "system", "target": "system", "store": "system", "service": "system", "llm": "system",
     "observation": "data", "scenario": "data", "child": "data", "guardian": "data", "errors": "data",
 }  # fmt: skip
-EDGE = ("__main__", "cli", "command", "report", "gate", "sweep", "terminal", "run")
+EDGE = ("__main__", "cli", "pytest_plugin", "command", "report", "sweep", "gate", "terminal", "run")
 """Rooms of the edge; each may import those that come after it."""
 FUNCTION_LINES_MAX = 50
 MODULE_LINES_MAX = 300

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.command.arguments import FOLDER, SCENARIOS, STORES, Unit
+from harness.command.crew import CrewWords, crew_options
 from harness.errors import UsageError
 from harness.terminal import EXIT_INTERRUPTED, progress_console, shown, signals
 
@@ -27,6 +28,10 @@ EXIT_UNKNOWN = 3
 )
 @click.option("--measure", type=Unit("duration"), metavar="TIME", help='Of each level, like "10 s".')
 @click.option("--state", type=STORES, help="Where workflows keep their state, instead of the scenario's own choice.")
+@click.option(
+    "--what-if", "what_if", multiple=True, metavar="SIZE", help='Another size, like "agent.data.pool = 24"; repeatable.'
+)
+@crew_options
 @click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
 @click.option("--allow-remote", is_flag=True, help="Let the scenario name hosts other than this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON on standard output.")
@@ -38,6 +43,8 @@ def capacity(
     sittings: int,
     measure: float | None,
     state: str | None,
+    what_if: tuple[str, ...],
+    crew: CrewWords,
     reports: Path,
     allow_remote: bool,
     as_json: bool,
@@ -53,10 +60,10 @@ def capacity(
     from harness.report.capacity import print_assessment
     from harness.run.listening import Interrupt
     from harness.sweep.sweeping import Sweep
+    from harness.sweep.what_if import read_changes
     from harness.verdict.objective import read_objective
 
-    objective = read_objective(slo)
-    plan = _planned(scenario, measure, state, reports, allow_remote=allow_remote)
+    objective, plan = read_objective(slo), _planned(scenario, measure, state, reports, crew, allow_remote=allow_remote)
     errors, interrupt = progress_console(quiet=quiet), Interrupt()
     with signals(interrupt, errors):
         sweep = Sweep(
@@ -67,6 +74,7 @@ def capacity(
             sittings=sittings,
             interrupt=interrupt,
             tell=lambda line: errors.print(line, highlight=False),
+            changes=read_changes(what_if, plan.scenario),
         )
         folder, found = sweep.run()
     if as_json:
@@ -80,14 +88,16 @@ def capacity(
         raise click.exceptions.Exit(EXIT_UNKNOWN)
 
 
-def _planned(scenario: str, measure: float | None, state: str | None, reports: Path, *, allow_remote: bool) -> Plan:
+def _planned(
+    scenario: str, measure: float | None, state: str | None, reports: Path, crew: CrewWords, *, allow_remote: bool
+) -> Plan:
     """The scenario, whose load has a size that can be swept. Raises UsageError."""
     from harness.run.plan import Options, prepare, scenario_files
 
     files = scenario_files([scenario], SCENARIOS)
     if len(files) != 1:
         raise UsageError(f"{scenario}: is a folder; a sweep is of one scenario")
-    options = Options(measure_s=measure, state=state, reports=reports, allow_remote=allow_remote)
+    options = Options(measure_s=measure, state=state, reports=reports, crew=crew.crew(), allow_remote=allow_remote)
     plan = prepare(files[0], options, command="harness capacity")
     if plan.scenario.load.burst:
         raise UsageError(f"{scenario}: arrives in bursts, which have no steady load; use one with closed or open load")

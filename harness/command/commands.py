@@ -16,6 +16,7 @@ from harness.command.arguments import (
 )
 from harness.command.baseline import baseline as baseline_command
 from harness.command.capacity import capacity as capacity_command
+from harness.command.crew import worker as worker_command
 from harness.command.doctor import doctor as doctor_command
 from harness.command.duet import duet as duet_command
 from harness.command.faults import faults as faults_command
@@ -129,6 +130,7 @@ commands.add_command(llm_command)
 commands.add_command(history_command)
 commands.add_command(faults_command)
 commands.add_command(proxy_command)
+commands.add_command(worker_command)
 commands.add_command(runbook_command)
 commands.add_command(run_command)
 commands.add_command(baseline_command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from harness.command.arguments import (
     gate_options,
     llm_options,
 )
+from harness.command.crew import CrewWords, crew_options
 from harness.errors import UsageError
 from harness.terminal import EXIT_INTERRUPTED, forget_stdout, progress_console, shown, signals
 
@@ -49,6 +49,7 @@ BASELINES_HELP = "Folder of the limits files.  [default: baselines/ beside the s
 @click.option("--measure", type=Unit("duration"), metavar="TIME", help='Instead of the scenario\'s, like "60 s".')
 @click.option("--baselines", type=EXISTING_FOLDER, help=BASELINES_HELP)
 @click.option("--reports", type=FOLDER, default=Path("reports"), show_default=True)
+@crew_options
 @gate_options
 @llm_options
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
@@ -66,6 +67,7 @@ def run(
     measure: float | None,
     baselines: Path | None,
     reports: Path,
+    crew: CrewWords,
     gate: GateWords,
     llm: LlmWords,
     allow_remote: bool,
@@ -86,12 +88,12 @@ def run(
         redis_url=redis_url,
         postgres_url=postgres_url,
         llm=llm.choice(),
+        crew=crew.crew(),
         allow_remote=allow_remote,
         baselines=baselines,
         reports=reports,
     )
-    comparing = gate.options()
-    plans = prepare_all(scenario, options, gate.words())
+    comparing, plans = gate.options(), prepare_all(scenario, options, gate.words())
     if as_json and len(plans) > 1:
         raise UsageError("--json prints one document; run one scenario at a time with it")
     codes, runs = [], []
@@ -126,6 +128,7 @@ def prepare_all(names: Sequence[str], options: Options, further: Sequence[str] =
 def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: bool) -> tuple[int, JudgedRun]:
     """Execute, judge and report one plan, compared with its baseline if that was asked for; with the exit code."""
     from harness.report.live import LiveProgress
+    from harness.report.writing import write_reports
     from harness.run.controlled import execute_controlled
     from harness.run.listening import Interrupt
     from harness.verdict.judge import judge_run
@@ -142,7 +145,7 @@ def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: 
 
             run_dir = Gating(plan=plan, options=comparing, listener=progress, interrupt=interrupt, tell=tell).run()
     judged = judge_run(run_dir)
-    _write_reports(judged, run_dir)
+    write_reports(judged)
     try:
         print_report(judged, "json" if as_json else "console", sys.stdout)
         if not as_json:
@@ -151,19 +154,6 @@ def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: 
     except BrokenPipeError:  # the verdict stands, whoever reads it
         forget_stdout()
     return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.verdict.exit_code, judged
-
-
-def _write_reports(judged: JudgedRun, run_dir: Path) -> None:
-    from harness.report.gate import write_pictures
-
-    write_pictures(judged)
-    for name, file in (("markdown", "report.md"), ("junit", "junit.xml"), ("json", "report.json")):
-        with (run_dir / file).open("w", encoding="utf-8") as out:
-            print_report(judged, name, out)
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with open(summary, "a", encoding="utf-8") as out:
-            print_report(judged, "markdown", out)
 
 
 def print_report(judged: JudgedRun, name: str, out: Any) -> None:

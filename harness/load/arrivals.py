@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from random import Random
 from typing import Protocol
+
+import msgspec
 
 from harness.errors import UsageError, unknown_name
 from harness.observation.ids import level_prefix
@@ -26,6 +29,25 @@ def seed_of(run_seed: int, purpose: str, ordinal: int = 0) -> int:
 
 def _int53(digest: bytes) -> int:
     return int.from_bytes(digest, "big") >> (64 - SEED_BITS)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """The part of a level that one of `count` load processes drives: each computes its own, and together they send
+    what a single one would."""
+
+    index: int = 0
+    count: int = 1
+
+    def share(self, total: int) -> int:
+        """Of so many users."""
+        return total // self.count + (self.index < total % self.count)
+
+    def cut(self, offsets: Iterator[float]) -> Iterator[float]:
+        """Of these arrivals: every `count`-th."""
+        return islice(offsets, self.index, None, self.count)
+
+
+WHOLE = Part()
 
 
 class LoadProfile(Protocol):
@@ -132,6 +154,11 @@ def profile_of(load: Load, level: Level) -> Closed | LoadProfile:
     return PROFILES[kind](load, level)
 
 
+def part_offsets(profile: LoadProfile, run_seed: int, label: str, part: Part) -> Iterator[float]:
+    """The arrivals of a part of an open level, in seconds from the level's start."""
+    return part.cut(profile.arrivals(Random(seed_of(run_seed, f"arrivals/{label}"))))
+
+
 class Deck:
     """Workflow kinds in shuffled decks that hold each kind `weight` times, so that shares are exact early on."""
 
@@ -151,18 +178,26 @@ class Deck:
 
 
 class Requests:
-    """The workflows of one level, one after the other, each with an id unique in the run and a seed of its own."""
+    """The workflows of one level, one after the other, each with an id unique in the run and a seed of its own.
 
-    def __init__(self, run_seed: int, label: str, workflows: Sequence[Workflow]) -> None:
+    Of a `part`, those that fall to it.
+    """
+
+    def __init__(self, run_seed: int, label: str, workflows: Sequence[Workflow], part: Part = WHOLE) -> None:
         self._prefix = level_prefix(label)
         self._purpose = blake2b(f"{run_seed}|workflow/{label}|".encode(), digest_size=8)
         self._deck = Deck(workflows, Random(seed_of(run_seed, f"kinds/{label}")))
-        self._ordinal = 0
+        self._ordinal = part.index
+        self._step = part.count
+        self._others = part.index  # drawn by other parts before the next of this one
 
     def draw(self) -> WorkflowRequest:
         """The next workflow to ask for."""
         n = self._ordinal
-        self._ordinal = n + 1
+        self._ordinal = n + self._step
+        for _ in range(self._others):
+            self._deck.draw()
+        self._others = self._step - 1
         workflow = self._deck.draw()
         seed = self._purpose.copy()  # seed_of(run_seed, purpose, n), at a third of its cost
         seed.update(b"%d" % n)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import gevent
+import gevent.socket
 import msgspec
 from gevent import monkey
 from gevent.socket import wait_write
@@ -17,9 +18,13 @@ from harness.target.target import WorkflowRequest
 from harness.target.wire import LINE_BYTES_MAX, Accepted, Ended, HostFrame, Refused, RejectedFrame, Stats, Submit
 
 GRACE_S = 0.5  # waited beyond a workflow's deadline, for the target to say itself that it passed
+CONNECT_S = 5.0  # to be let in by TCP; then it is tried again
 BACK_OFF_FIRST_S = 0.01
 BACK_OFF_MAX_S = 0.5
 RECV_BYTES = 256 * 1024
+
+Address = str | tuple[str, int]
+"""Of a target's host: the path of its Unix socket, or host and port."""
 
 # The real class, patched or not: this client waits by itself, because gevent's connect() spins at full CPU on a Unix
 # socket whose backlog is full.
@@ -64,16 +69,19 @@ class _ConnectionLost(Exception):
 
 
 class SocketClient:
-    """One connection to a target host over a Unix socket, speaking `target/wire.py`.
+    """One connection to a target host over a Unix socket or TCP, speaking `target/wire.py`.
 
     A lost connection is made again, with back-off, and the workflow's id submitted again, which attaches to it; so a
     workflow is never run twice by us. `on_accepted(id, at)` is called when an acceptance is seen before the end is.
     """
 
     def __init__(
-        self, path: str, clock: Callable[[], float], on_accepted: Callable[[str, float], None] = lambda _id, _at: None
+        self,
+        address: Address,
+        clock: Callable[[], float],
+        on_accepted: Callable[[str, float], None] = lambda _id, _at: None,
     ) -> None:
-        self._path = path
+        self._address = address
         self._clock = clock
         self._on_accepted = on_accepted
         self._hub: Any = gevent.get_hub()
@@ -191,15 +199,19 @@ class SocketClient:
 
     def _connect(self) -> None:
         """One non-blocking try; a full backlog is an OSError like any other and waits for the back-off."""
-        new = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        new.setblocking(False)
-        try:
-            new.connect(self._path)
-        except OSError:
-            new.close()
-            raise
-        self._socket = new
+        address = self._address
+        self._socket = new = (
+            _connected_by_path(address) if isinstance(address, str) else self._connected_by_tcp(address)
+        )
         self._reader = self._hub.loop.io(new.fileno(), 1)
+
+    def _connected_by_tcp(self, address: tuple[str, int]) -> socket.socket:
+        left_s = max(0.001, self._ends_at - self._clock())
+        new = gevent.socket.create_connection(address, timeout=min(CONNECT_S, left_s))
+        new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain = _Socket(fileno=new.detach())
+        plain.setblocking(False)
+        return plain
 
     def _start_timer(self, left_s: float) -> Any:
         timer = self._hub.loop.timer(left_s)
@@ -239,3 +251,14 @@ class SocketClient:
             rest += chunk
             if len(rest) > LINE_BYTES_MAX:
                 raise msgspec.DecodeError(f"the host sent a line longer than {LINE_BYTES_MAX} bytes")
+
+
+def _connected_by_path(path: str) -> socket.socket:
+    new = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    new.setblocking(False)
+    try:
+        new.connect(path)
+    except OSError:
+        new.close()
+        raise
+    return new

@@ -10,14 +10,44 @@ from __future__ import annotations
 import msgspec
 
 
+class Crew(msgspec.Struct, frozen=True, kw_only=True):
+    """Several load processes that drive a level together: so many of ours, so many that others start."""
+
+    here: int
+    joining: int = 0
+    host: str = "127.0.0.1"  # where the master listens, and the target for those that join
+    port: int = 0  # 0: any that is free
+
+    @property
+    def size(self) -> int:
+        """All of them."""
+        return self.here + self.joining
+
+
 class LoadConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One level to drive. The scenario is read from `run_dir/scenario.json`."""
 
     run_dir: str
     level: str
     t0: float  # the run's zero on the monotonic clock
-    socket: str | None = None  # of the target host; None for a black-box target
+    sockets: tuple[str, ...] = ()  # of the target's instances; none for a black-box target
+    balance: str = "round_robin"  # over them: or least_loaded
     scenario_dir: str = "."  # where a scenario's Python rules are imported from
+    crew: Crew | None = None  # None: this process drives the level alone
+    ports: tuple[int, ...] = ()  # of the instances, at the crew's host, for those that cannot reach the sockets
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line to a load process that joins a crew: where its master is."""
+
+    host: str
+    port: int
+    ours: bool = False  # started by the run itself, on the master's machine
+    folder: str = "."  # from which a scenario's Python rules are imported, unless `ours`
+
+
+EXIT_UNREACHED = 5
+"""Of such a process: no master answered for some minutes."""
 
 
 class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):
@@ -30,6 +60,22 @@ class PhaseChanged(msgspec.Struct, tag_field="type", tag="phase", frozen=True):
     phase: str
     at: float
     ends_at: float
+
+
+class Listening(msgspec.Struct, tag_field="type", tag="listening", frozen=True):
+    """The master of a crew waits for its workers."""
+
+    host: str
+    port: int
+
+
+class Waiting(msgspec.Struct, tag_field="type", tag="waiting", frozen=True):
+    """Some workers are not there yet; where they are to join."""
+
+    joined: int
+    awaited: int
+    host: str
+    port: int
 
 
 class Progress(msgspec.Struct, tag_field="type", tag="progress", frozen=True, kw_only=True):
@@ -60,4 +106,4 @@ class LoadFailed(msgspec.Struct, tag_field="type", tag="failed", frozen=True):
     message: str
 
 
-LoadReport = PhaseChanged | Progress | Done | LoadFailed
+LoadReport = PhaseChanged | Listening | Waiting | Progress | Done | LoadFailed

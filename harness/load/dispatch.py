@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from random import Random
 from typing import Protocol
 
-import gevent
 from gevent.queue import SimpleQueue
 
-from harness.load.arrivals import LoadProfile
+from harness.load.alarm import alarm
 from harness.load.recording import Recorder
 
 USERS_FIRST = 32  # there before the first arrival
@@ -27,23 +26,23 @@ class Users(Protocol):
 
 
 class Dispatcher:
-    """The arrivals of one open level. Whatever the users do, the schedule does not move.
+    """The arrivals of one open level, or of a part of it. Whatever the users do, the schedule does not move.
 
     An arrival that finds no free user, when there are `users_max` already, waits for one and starts late; one that is
-    still waiting when the measurement ends is shed. `starts` is the level's start in seconds from the run's t0.
+    still waiting when the measurement ends is shed. `offsets` are in seconds from the level's start, and `starts` is
+    that in seconds from the run's t0.
     """
 
     def __init__(
         self,
-        profile: LoadProfile,
-        rng: Random,
+        offsets: Iterator[float],
         *,
         starts: float,
         users_max: int,
         recorder: Recorder,
         clock: Callable[[], float],
     ) -> None:
-        self._offsets: Iterator[float] = profile.arrivals(rng)
+        self._offsets = offsets
         self._starts = starts
         self._users_max = users_max
         self._recorder = recorder
@@ -64,9 +63,14 @@ class Dispatcher:
     def run(self, users: Users) -> None:
         """Hand out arrivals as they fall due, to the last one."""
         self._spawn(users, min(USERS_FIRST, self._users_max))
-        while self._next_due is not None:
-            gevent.sleep(max(0.0, self._next_due - self._clock()))
-            self._hand_out(self._clock(), users)
+        waking = alarm()
+        zero = time.monotonic() - self._clock()  # the run's t0 on the clock that alarms go by
+        try:
+            while self._next_due is not None:
+                waking.sleep_until(zero + self._next_due)
+                self._hand_out(self._clock(), users)
+        finally:
+            waking.close()
 
     def end(self, measure_ends: float, users: Users) -> None:
         """No more arrivals. Of those due before `measure_ends`, as many may still start as users are free."""

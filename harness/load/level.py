@@ -12,11 +12,11 @@ from gevent.event import Event
 from harness.errors import HarnessError
 from harness.load.arrivals import Closed
 from harness.load.client import Client
-from harness.load.control import Done, LoadReport, PhaseChanged, Progress
+from harness.load.control import Done, LoadReport, PhaseChanged
 from harness.load.dispatch import Dispatcher, Users
 from harness.load.pulse import Pulse
 from harness.load.recording import Recorder
-from harness.load.tally import Tally
+from harness.load.tally import Tallies
 from harness.observation.observation import Observation, Phase, PhaseMark
 
 DISK_PATIENCE_S = 5.0
@@ -67,7 +67,7 @@ class LevelDrive:
         self._say = say
         self._on_ended = on_ended
         self._phase = Phase.WARMUP
-        self._tallies = {Phase.WARMUP: Tally(), Phase.MEASURE: Tally()}
+        self._tallies = Tallies()
         self._changed = Event()  # something that a phase may be waiting for happened
         self._stopped_because = ""
         self._failure: BaseException | None = None
@@ -97,6 +97,10 @@ class LevelDrive:
         """The harness itself broke: end the level, keeping what was measured."""
         self._failure = self._failure or error
         self.stop("the load process failed")
+
+    def end_measure(self) -> None:
+        """Enough was measured: no new starts, but what is in flight may end."""
+        self._end_measure()
 
     def stop(self, because: str) -> None:
         """End the level now: no new starts, what is in flight is censored."""
@@ -168,22 +172,10 @@ class LevelDrive:
 
     def _watched(self, ended: Sequence[Observation]) -> None:
         for observation in ended:
-            self._tallies[observation.phase].add(observation)
+            self._tallies.add(observation)
         self._on_ended(ended)
-        tally = self._tallies[Phase.WARMUP if self._phase is Phase.WARMUP else Phase.MEASURE]
-        self._say(
-            Progress(
-                at=self.clock(),
-                phase=self._phase,
-                users=self._users.count(),
-                in_flight=len(self.recorder.in_flight),
-                ok=tally.ok,
-                failed=tally.failed,
-                not_started=tally.not_started,
-                p50_s=tally.quantile_s(0.50),
-                p95_s=tally.quantile_s(0.95),
-            )
-        )
+        users, in_flight = self._users.count(), len(self.recorder.in_flight)
+        self._say(self._tallies.progress(self.clock(), self._phase, users=users, in_flight=in_flight))
 
     def _finish(self) -> Done:
         """Write the last lines. The `end` mark says that nothing is missing, so a broken level has none."""

@@ -22,12 +22,13 @@ from locust.env import Environment
 from locust.runners import LocalRunner
 
 from harness.errors import UsageError
+from harness.load.assignment import Assignment
 from harness.load.client import GRACE_S, Client
 from harness.load.control import LoadConfig
 from harness.load.pulse import Pulse
 from harness.load.tally import feed_locust
 from harness.load.user import ClosedUser
-from harness.load.worker import EXIT_FAILED, Assignment
+from harness.load.worker import EXIT_FAILED
 from harness.observation.journal import Journal
 from harness.observation.observation import Phase, PhaseMark
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import gevent
@@ -31,6 +32,7 @@ class Pulse:
         self._users = users
         self._on_ended = on_ended
         self._lag_max_s = 0.0
+        self._seen = (time.monotonic(), time.process_time())
 
     def run(self) -> None:
         """Beat for ever; the owner ends the greenlet. Raises OSError when the journal cannot be written."""
@@ -52,6 +54,12 @@ class Pulse:
             self._lag_max_s = max(self._lag_max_s, self._clock() - begun)
 
     def _check(self, at: float) -> None:
-        in_flight = len(self._recorder.in_flight)
-        self._recorder.note(LoadCheck(self._level, at, self._users(), in_flight, self._lag_max_s))
+        recorder = self._recorder
+        in_flight = len(recorder.in_flight)
+        before, self._seen = self._seen, (time.monotonic(), time.process_time())
+        cpu = (self._seen[1] - before[1]) / max(1e-9, self._seen[0] - before[0])
+        late_max_s = recorder.take_late_max_s()
+        recorder.note(
+            LoadCheck(self._level, at, self._users(), in_flight, self._lag_max_s, recorder.worker, cpu, late_max_s)
+        )
         self._lag_max_s = 0.0

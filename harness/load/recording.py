@@ -39,6 +39,7 @@ class Recorder:
         phase_of: Callable[[float], Phase],
         clock: Callable[[], float],
         expected: Callable[[WorkflowRequest], str] | None = None,
+        worker: str = "",
     ) -> None:
         self._journal = journal
         self._level = level
@@ -52,6 +53,8 @@ class Recorder:
         self.censored = 0
         self.ok_in_measure = 0
         self._fresh: list[Observation] = []  # since somebody last took them
+        self._late_max_s = 0.0
+        self.worker = worker  # of several load processes, which
 
     def begin(self, intended: float) -> WorkflowRequest:
         """A workflow that is being sent now."""
@@ -59,6 +62,8 @@ class Recorder:
         phase = self._phase_of(intended)
         started = self._clock()
         self.arrivals += 1
+        if started - intended > self._late_max_s:
+            self._late_max_s = started - intended
         self.in_flight[request.id] = InFlight(request, phase, intended, started)
         self._journal.opened(Opened(request.id, request.kind, self._level, phase, intended, started))
         return request
@@ -168,6 +173,11 @@ class Recorder:
     def flush(self) -> None:
         """Put everything on disk. Raises OSError when the disk refuses; nothing is lost by that."""
         self._journal.flush()
+
+    def take_late_max_s(self) -> float:
+        """How late the latest start since the last call was."""
+        late_max_s, self._late_max_s = self._late_max_s, 0.0
+        return late_max_s
 
     def take_fresh(self) -> list[Observation]:
         """What ended since the last call, for those who watch."""

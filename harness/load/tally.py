@@ -9,16 +9,31 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Protocol
 
 from locust.stats import RequestStats, StatsEntry, StatsError, bucket_response_time
 
-from harness.observation.observation import Observation, Outcome
+from harness.load.control import Progress
+from harness.observation.observation import Observation, Outcome, Phase
 
 BUCKETS_PER_E = 100  # a bucket is 1 % wide: exp(1/100)
 METHOD = "RUN"  # what Locust's table shows where it shows GET or POST
 
 
-def latency_s(observation: Observation) -> float | None:
+class Ending(Protocol):
+    """What is asked here of an observation."""
+
+    @property
+    def phase(self) -> Phase: ...
+    @property
+    def intended(self) -> float: ...
+    @property
+    def ended(self) -> float | None: ...
+    @property
+    def outcome(self) -> Outcome: ...
+
+
+def latency_s(observation: Ending) -> float | None:
     """From the intended start; None for an arrival that was not started."""
     if observation.ended is None or observation.outcome is Outcome.NOT_STARTED:
         return None
@@ -34,7 +49,7 @@ class Tally:
         self.not_started = 0
         self._buckets: Counter[int] = Counter()
 
-    def add(self, observation: Observation) -> None:
+    def add(self, observation: Ending) -> None:
         """One ended arrival."""
         took_s = latency_s(observation)
         if took_s is None:
@@ -55,6 +70,32 @@ class Tally:
             if seen >= rank:
                 return math.exp((bucket + 0.5) / BUCKETS_PER_E)
         return None
+
+
+class Tallies:
+    """One for each phase that arrivals belong to."""
+
+    def __init__(self) -> None:
+        self._by_phase = {Phase.WARMUP: Tally(), Phase.MEASURE: Tally()}
+
+    def add(self, ending: Ending) -> None:
+        """One ended arrival."""
+        self._by_phase[ending.phase].add(ending)
+
+    def progress(self, at: float, phase: Phase, *, users: int, in_flight: int) -> Progress:
+        """For the person watching: of measure, or of warm-up until that begins."""
+        tally = self._by_phase[Phase.WARMUP if phase is Phase.WARMUP else Phase.MEASURE]
+        return Progress(
+            at=at,
+            phase=phase,
+            users=users,
+            in_flight=in_flight,
+            ok=tally.ok,
+            failed=tally.failed,
+            not_started=tally.not_started,
+            p50_s=tally.quantile_s(0.50),
+            p95_s=tally.quantile_s(0.95),
+        )
 
 
 def feed_locust(stats: RequestStats, ended: Sequence[Observation]) -> None:

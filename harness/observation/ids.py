@@ -18,6 +18,11 @@ def prefix_of(workflow: str) -> str:
     return workflow.partition("-")[0]
 
 
+def ordinal_of(workflow: str) -> int:
+    """Which of its level's workflows it is, from 0. Raises ValueError for a name that is none of ours."""
+    return int(workflow.rpartition("-")[2])
+
+
 def file_stem(label: str) -> str:
     """What the files of a level are called, before their ending."""
     return label.replace("/", "-per-")

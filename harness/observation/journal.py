@@ -11,24 +11,51 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from harness.observation.observation import JournalLine, LoadCheck, Observation, Opened, PhaseMark
+from harness.observation.observation import JournalLine, LoadCheck, LoadWorker, Observation, Opened, PhaseMark
 
 T = TypeVar("T")
 
 
+class Sink(Protocol):
+    """Where a journal's lines go."""
+
+    def write(self, lines: bytes) -> int:
+        """Take them, or the first so many bytes; how many. Raises OSError when it takes none."""
+
+    def close(self) -> None:
+        """There will be no more."""
+
+
+class Appended:
+    """A file that several processes may append to."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def write(self, lines: bytes) -> int:
+        return os.write(self._fd, lines)
+
+    def close(self) -> None:
+        try:
+            os.fsync(self._fd)
+        finally:
+            os.close(self._fd)
+
+
 class Journal:
-    """The writing end. Nothing is on disk before `flush`, which the owner calls several times a second.
+    """The writing end. Nothing is in its sink (for a path: on disk) before `flush`, which the owner calls several times
+    a second.
 
     `opened` and `accepted` lines are written only for workflows that are still open at a flush: one that ended
     within the same batch is wholly told by its observation.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    def __init__(self, sink: Path | Sink) -> None:
+        self._sink = Appended(sink) if isinstance(sink, Path) else sink
         self._encoder = msgspec.json.Encoder()
         self._ready: list[bytes] = []
         self._open: dict[str, Opened] = {}
@@ -43,9 +70,14 @@ class Journal:
         self._open.pop(observation.id, None)
         self._ready.append(self._encoder.encode(observation))
 
-    def note(self, line: PhaseMark | LoadCheck) -> None:
+    def note(self, line: PhaseMark | LoadCheck | LoadWorker) -> None:
         """A line about the level rather than about one workflow."""
         self._ready.append(self._encoder.encode(line))
+
+    def told(self, lines: bytes) -> None:
+        """Whole lines of another process's journal."""
+        if lines:
+            self._ready.append(lines.removesuffix(b"\n"))
 
     def flush(self) -> None:
         """Write everything noted since the last flush.
@@ -60,15 +92,14 @@ class Journal:
             lines.append(b"")
             self._unwritten += b"\n".join(lines)
         while self._unwritten:
-            self._unwritten = self._unwritten[os.write(self._fd, self._unwritten) :]
+            self._unwritten = self._unwritten[self._sink.write(self._unwritten) :]
 
     def close(self) -> None:
-        """Write what is left and release the file."""
+        """Write what is left and release the sink."""
         try:
             self.flush()
-            os.fsync(self._fd)
         finally:
-            os.close(self._fd)
+            self._sink.close()
 
     def __enter__(self) -> Journal:
         return self

@@ -68,6 +68,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     levels: tuple[str, ...]  # labels, in the order they run
     machine: Machine
     t0: float  # the run's zero on the machine's monotonic clock
+    load_processes: int = 1
     state: str = "memory"  # where the embedded orchestrator kept its state
     services: tuple[ServiceUsed, ...] = ()
     build: Build = Build()

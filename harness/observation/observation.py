@@ -101,17 +101,36 @@ class PhaseMark(msgspec.Struct, tag_field="type", tag="phase", frozen=True, gc=F
     at: float
 
 
-class LoadCheck(msgspec.Struct, tag_field="type", tag="load", frozen=True, gc=False):
-    """The generator's view of itself over the last second, for the self-check."""
+class LoadCheck(msgspec.Struct, tag_field="type", tag="load", frozen=True, omit_defaults=True, gc=False):
+    """A load process's view of itself over the last second, for the self-check."""
 
     level: str
     at: float
     users: int
     in_flight: int
     hub_lag_max_s: float
+    worker: str = ""  # of several load processes, which
+    cpu: float | None = None  # share of a core
+    late_max_s: float = 0.0  # of the workflows begun, from the intended start
 
 
-JournalLine = Observation | Opened | PhaseMark | LoadCheck
+class LoadWorker(msgspec.Struct, tag_field="type", tag="worker", frozen=True, omit_defaults=True, gc=False):
+    """One of a level's several load processes: written when it joined, and again when it was lost.
+
+    Its clock is `offset_s` ahead of that of the process that writes, give or take `offset_error_s`; what it reports is
+    on the writer's clock.
+    """
+
+    level: str
+    at: float
+    name: str
+    index: int
+    offset_s: float
+    offset_error_s: float
+    lost: str = ""  # why, if it was
+
+
+JournalLine = Observation | Opened | PhaseMark | LoadCheck | LoadWorker
 
 
 class ProcessUse(msgspec.Struct, frozen=True, gc=False):

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ import psutil
 
 from harness.observation.neighbours import MachineWatch
 from harness.observation.observation import HostUse, ProcessUse, ResourceSample
+from harness.observation.together import hosts_together, processes_together
 
 SAMPLE_S = 0.1
 TREE_S = 1.0  # finding children costs 3 ms, a sample of known ones 0.1 ms
@@ -170,30 +172,31 @@ class ResourceSampler:
         *,
         level: str,
         t0: float,
-        target_pid: int | None,
+        target_pids: Sequence[int],
         load_pid: int,
-        socket_path: str | None,
+        socket_paths: Sequence[str] = (),
         llm_pid: int | None = None,
         elsewhere: bool = False,
     ) -> None:
         self._path = path
         self._level = level
         self._t0 = t0
-        self._target = TreeWatch(target_pid) if target_pid is not None else None
+        self._targets = [TreeWatch(pid) for pid in target_pids]
         self._load = TreeWatch(load_pid)
         self._llm = TreeWatch(llm_pid) if llm_pid is not None else None
-        ours = [os.getpid(), load_pid, *([target_pid] if target_pid is not None else [])]
-        self._machine = MachineWatch(ours, sees_all=target_pid is not None and not elsewhere)
-        self._socket_path = socket_path
+        self._machine = MachineWatch(
+            [os.getpid(), load_pid, *target_pids], sees_all=bool(target_pids) and not elsewhere
+        )
+        self._socket_paths = socket_paths
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="resources", daemon=True)
         self.latest: ResourceSample | None = None
         self.error: OSError | None = None
 
     def follow(self, target_pid: int) -> None:
-        """The target's process was replaced by this one."""
-        if self._target is not None:
-            self._target.follow(target_pid)
+        """The target's process was replaced by this one; of several, the first."""
+        if self._targets:
+            self._targets[0].follow(target_pid)
 
     def start(self) -> None:
         self._thread.start()
@@ -204,29 +207,28 @@ class ResourceSampler:
         self._thread.join()
 
     def _run(self) -> None:
-        host = None
+        hosts = [HostAsk(path) for path in self._socket_paths]
         try:
-            host = HostAsk(self._socket_path) if self._socket_path else None
             with self._path.open("ab") as file:
                 due = time.monotonic()
                 while not self._stop.is_set():
-                    self._write(file, host)
+                    self._write(file, hosts)
                     due = max(due + SAMPLE_S, time.monotonic())
                     self._stop.wait(due - time.monotonic())
         except OSError as error:
             self.error = error
         finally:
-            if host is not None:
+            for host in hosts:
                 host.close()
 
-    def _write(self, file: BinaryIO, host: HostAsk | None) -> None:
+    def _write(self, file: BinaryIO, hosts: Sequence[HostAsk]) -> None:
         now = time.monotonic()
         sample = ResourceSample(
             level=self._level,
             at=now - self._t0,
-            target=self._target.sample(now) if self._target else None,
+            target=processes_together([target.sample(now) for target in self._targets]),
             load=self._load.sample(now),
-            host=host.use() if host else None,
+            host=hosts_together([host.use() for host in hosts]),
             llm=self._llm.sample(now) if self._llm else None,
             machine=self._machine.sample(now),
         )

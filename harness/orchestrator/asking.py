@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 KEY = "none"
 """The simulator takes any; in live mode the relay puts the real one in its place."""
 CHARACTERS_A_TOKEN = 4
+LLM_FALLBACK = "llm_fallback"
+"""Why a workflow is degraded: the second model answered."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -82,6 +85,7 @@ class Asking:
 
     With a `breaker`, calls go through it: one that raises counts as failed, except where asking again would change
     nothing, because then it is the question that was wrong. What an answer is worth is no matter of the breaker's.
+    Whom it keeps off may ask the second model, a few at once: a herd that moved on would take that one down, too.
     """
 
     def __init__(self, models: dict[str, Model], *, clock: Callable[[], float], breaker: Breaker | None = None) -> None:
@@ -89,6 +93,7 @@ class Asking:
         self._breaker = breaker
         self._clock = clock
         self._in_flight = 0
+        self._at_second = 0
         self._calls = 0
         self._sdk_cpu_s = 0.0
         self._ttft_s = 0.0
@@ -99,10 +104,22 @@ class Asking:
 
         Raises `AgentFailed`, or `BreakerOpen` when no model was asked.
         """
-        model, breaker = self._models[ask.api.partition(".")[0]], self._breaker
-        permit = breaker.admit() if breaker is not None else None
-        if breaker is not None and permit is None:
+        permit = self._breaker.admit() if self._breaker is not None else None
+        if self._breaker is None or permit is not None:
+            return await self._asked(ask, call, right, permit)
+        second = ask.fallback
+        if second is None or self._at_second >= second.at_once:
             raise BreakerOpen(f"step {call.step.name!r}", "llm")
+        self._at_second += 1
+        try:
+            found = await self._asked(replace(ask, model=second.model, api=second.api), call, right, None)
+        finally:
+            self._at_second -= 1
+        call.degraded.add(LLM_FALLBACK)
+        return found
+
+    async def _asked(self, ask: Ask, call: Call, right: bytes, permit: Permit | None) -> bytes:
+        model, breaker = self._models[ask.api.partition(".")[0]], self._breaker
         asked = model.ask(ask, prompt_of(ask, call, right), call.attempt)
         metered = Metered(asked if breaker is None or permit is None else _behind(breaker, permit, asked, call))
         began = self._clock()
@@ -166,7 +183,8 @@ def open_asking(
     options: Options, url: str | None, *, clock: Callable[[], float], breaker: Breaker | None = None
 ) -> Asking | None:
     """What the declared works ask with; None when none asks. Raises UsageError."""
-    providers = {work.llm.api.partition(".")[0] for _, work in options.works if work.llm is not None}
+    asks = [work.llm for _, work in options.works if work.llm is not None]
+    providers = {api.partition(".")[0] for ask in asks for api in ask.apis}
     if not providers:
         return None
     if url is None:

@@ -51,6 +51,7 @@ class Call(msgspec.Struct, eq=False):
     hand_overs: int = 0  # so deep in delegation is it now
     held: Held | None = None  # set by the agent, released when the step ends
     alarm: Alarm | None = None  # the deadlines that it runs under
+    degraded: set[str] = msgspec.field(default_factory=set)  # of the workflow: added to by the agent
 
 
 AgentFunction = Callable[[Call], Awaitable[bytes]]

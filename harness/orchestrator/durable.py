@@ -41,6 +41,7 @@ from harness.target.target import Disturb, Services, Watch, WorkflowRequest, Wor
 
 WORKFLOWS = "w/"
 END_STORED_LEAST_S = 0.2
+STATE_FALLBACK = "state_fallback"
 """An end is stored before its client is told, which may take until the workflow's deadline, and this at least: then
 the client is told that nobody knows."""
 
@@ -247,15 +248,15 @@ class DurableOrchestrator:
         try:
             end = await self._outcome(request, watch, found)
             if self._store.forget(key) and not end.error_class:
-                end.degraded = ("state_fallback",)
+                end.degraded = (*end.degraded, STATE_FALLBACK)
             self._points.passed("before_ack", key)
             due = accepted_at + request.deadline_s
             async with asyncio.timeout(max(END_STORED_LEAST_S, due - self._clock())):
                 await self._store.merge(
                     key, {END: msgspec.json.encode(end)}, op_id=f"{key}/end", ttl_s=self._options.state.kept
                 )
-            if self._store.forget(key) and not end.error_class:
-                end.degraded = ("state_fallback",)
+            if self._store.forget(key) and not end.error_class and STATE_FALLBACK not in end.degraded:
+                end.degraded = (*end.degraded, STATE_FALLBACK)
         except TimeoutError:
             end = End(
                 error_class="end_not_stored",

@@ -45,11 +45,12 @@ class _Flow(msgspec.Struct, eq=False):
     plan: Plan
     steps: list[StepTuple]
     zero: float  # the zero of the watch's clock, on the engine's
-    version: int = 1  # of the shared context, once what was sent to it is written
+    version: int = 1  # of the shared context, once written
     done: Collection[str] = ()  # steps whose findings were in it before this run began
     known: dict[str, bytes] | None = None  # what is in it, where fencing keeps everybody else from writing to it
     retries: int = 0
     tokens: int = 0
+    degraded: set[str] = msgspec.field(default_factory=set)
 
 
 class Engine:
@@ -147,7 +148,7 @@ class Engine:
                 await self._graph(flow, alarm)
             alarm.end_step()
             digest = final_digest(await store.read(key), key, plan)
-            return WorkflowResult(digest, 1 + flow.retries, (), flow.tokens)
+            return WorkflowResult(digest, 1 + flow.retries, tuple(sorted(flow.degraded)), flow.tokens)
         except asyncio.CancelledError as error:
             if (end := ending(error, alarm, request)) is not None:
                 raise end from None
@@ -233,7 +234,7 @@ class Engine:
     async def _step(self, flow: _Flow, step: PlannedStep, alarm: Alarm) -> None:
         """One step: an instance of its agent, what it needs, its attempts, its finding into the shared context."""
         clock, pool, store, key = self._clock, step.pool, self._store, flow.request.id
-        call, outcome = Call(flow.request, step.step, alarm=alarm), _FAILED
+        call, outcome = Call(flow.request, step.step, alarm=alarm, degraded=flow.degraded), _FAILED
         queued = clock()
         started: float | None = None
         alarm.begin_step(step.name, queued, step.deadline_s)
@@ -274,9 +275,8 @@ class Engine:
                 else:
                     pool.release(ended)
                 flow.tokens += call.tokens
-                zero = flow.zero
                 flow.steps.append((
-                    step.name, step.step.agent, queued - zero, started - zero, ended - zero,
+                    step.name, step.step.agent, queued - flow.zero, started - flow.zero, ended - flow.zero,
                     outcome, call.attempt, call.llm_wait_s,
                 ))  # fmt: skip
 

@@ -11,6 +11,7 @@ from harness.statistics.capacity import SITTINGS_MIN
 from harness.statistics.metrics import metric_type
 from harness.statistics.scalability import Fit
 from harness.verdict.capacity import RIG_SHARE_MAX, Assessment, Level
+from harness.verdict.what_if import Prediction
 
 HOUR_S = 3600.0
 UNITS = {"closed": "at once", "open": "arrivals a second"}
@@ -38,7 +39,12 @@ def sentences(found: Assessment) -> Iterator[str]:
         smallest = found.levels[0].load
         yield f"less than {smallest:g} {unit}: even that is not within {found.objective} ({capacity.limited_by})"
         return
-    if capacity.at_least:
+    if capacity.at_least and found.hopeless is not None and found.hopeless > capacity.load:
+        yield (
+            f"at least {capacity.load:g} {unit} within {found.objective}, and fewer than {found.hopeless:g}, "
+            "which was hopeless"
+        )
+    elif capacity.at_least:
         yield f"at least {capacity.load:g} {unit} within {found.objective}: the sweep ended there, nothing gave out"
     else:
         between = _between(found)
@@ -94,6 +100,7 @@ def _refused(found: Assessment) -> Iterator[str]:
 
 
 def _explained(found: Assessment) -> Iterator[str]:
+    yield from (f"the machine changed: {what}; measure again when it is quieter" for what in found.moved)
     if found.saturated:
         yield f"used up at the limit: {'; '.join(found.saturated)}"
     elif found.capacity is not None and not found.capacity.at_least:
@@ -108,6 +115,21 @@ def _explained(found: Assessment) -> Iterator[str]:
             yield "no peak within 1.5 times the last level"
         else:
             yield f"throughput is largest at {law.peak:.3g} at once, by the Universal Scalability Law"
+    yield from (_what_if(each, UNITS[found.mode]) for each in found.what_if)
+
+
+def _what_if(said: Prediction, unit: str) -> str:
+    """The prediction beside the measurement."""
+    predicted = f"{said.load:.3g} {unit} predicted" if said.load is not None else f"not predicted ({said.why_not})"
+    if said.measured is None:
+        return f"what if {said.change}: {predicted}, not measured"
+    load = said.measured.load
+    if load is None:
+        measured = f"fewer than {said.measured.upper:.3g} measured"
+    else:
+        measured = f"{'at least ' if said.measured.at_least else ''}{load:.3g} measured"
+    off = f"; the prediction is {said.off:+.1%} off" if said.off is not None else ""
+    return f"what if {said.change}: {predicted}, {measured}{off}"
 
 
 def _parameters(fit: Fit) -> str:

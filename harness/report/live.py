@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from harness.load.control import LoadReport, PhaseChanged, Progress
+from harness.load.control import LoadReport, PhaseChanged, Progress, Waiting
 from harness.observation.manifest import LevelEnd
 from harness.observation.observation import ResourceSample
 from harness.scenario.units import render
@@ -52,6 +52,12 @@ class LiveProgress:
     def report(self, level: str, report: LoadReport, sample: ResourceSample | None) -> None:
         if isinstance(report, PhaseChanged):
             self._phase = report
+        elif isinstance(report, Waiting):
+            awaited = report.awaited - report.joined
+            self._show(
+                f"{self._position}: {report.joined} of {report.awaited} load processes are here; for {awaited} more: "
+                f"harness worker --master {report.host}:{report.port}"
+            )
         elif isinstance(report, Progress):
             self._show(self._line(report, sample))
 

@@ -175,6 +175,7 @@ def _level(level: LevelSummary) -> Iterator[str]:
     broken = [[f"`{metric}`", name] for metric, named in level.offenders.items() for name in named]
     yield from markdown_table(["broken promise", "by"], broken)
     yield from (_generator(level), "")
+    yield from _load_processes(level)
 
 
 def _series(level: LevelSummary) -> Iterator[str]:
@@ -204,7 +205,25 @@ def _generator(level: LevelSummary) -> str:
         return "The load process was not watched."
     sound = "; ".join(markdown_text(reason) for reason in level.contaminated) or "sound"
     cpu, lag = render(generator.cpu, "share"), render(generator.hub_lag_max_s, "duration")
-    return f"Load process: {cpu} of a core, longest stall {lag}: {sound}."
+    if not generator.workers:
+        return f"Load process: {cpu} of a core, longest stall {lag}: {sound}."
+    return f"{len(generator.workers)} load processes, the busiest at {cpu} of a core, longest stall {lag}: {sound}."
+
+
+def _load_processes(level: LevelSummary) -> Iterator[str]:
+    """Of several, a row each."""
+    rows = [
+        [
+            each.name,
+            render(each.cpu, "share") if each.cpu is not None else "",
+            render(each.hub_lag_max_s, "duration") if each.hub_lag_max_s is not None else "",
+            render(each.late_max_s, "duration") if each.late_max_s is not None else "",
+            f"{each.clock_offset_s * 1e3:+.3g} ms, within {render(each.clock_error_s, 'duration')}",
+            each.lost,
+        ]
+        for each in level.generator.workers
+    ]
+    yield from markdown_table(["load process", "CPU", "longest stall", "latest start", "clock ahead", "lost"], rows)
 
 
 def _by_name(

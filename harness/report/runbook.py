@@ -33,7 +33,8 @@ def runbook(scenarios: Path, baselines: Path) -> dict[str, str]:
     for path in paths:
         text, document = read_toml(path)
         said = comments(text)
-        mistakes += [f"{path}: has no comment `# {head}: …`" for head in SAID if head not in said]
+        if lacking := [f"`# {head}: …`" for head in SAID if head not in said]:
+            mistakes.append(f"{path}: has no comment {', '.join(lacking)}")
         if said.keys() >= set(SAID):
             pages[f"{path.stem}.md"] = _page(path, document, said, baselines / path.name)
             kinds = ", ".join(dict.fromkeys(f"`{kind}`" for kind, _ in _broken(document)))

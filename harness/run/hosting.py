@@ -32,16 +32,16 @@ def crash_orders(crash: Crash | None) -> tuple[CrashOrder, ...]:
     return (*kills, *pauses)
 
 
-def watched_pid(scenario: Scenario) -> int | None:
-    """The process of a black-box target, as its `[watch]` names it; None when it names none."""
+def watched_pids(scenario: Scenario) -> tuple[int, ...]:
+    """The process of a black-box target, as its `[watch]` names it; none when it names none."""
     watch = scenario.watch
     if watch is None:
-        return None
+        return ()
     pid = find_process(pid=watch.pid, port=watch.port, command=watch.command)
     if pid is None:
         named = [f"{key} {value}" for key, value in asdict(watch).items() if value is not None]
         raise TargetUnavailable(f"[watch] names a process that is not running: {', '.join(named)}")
-    return pid
+    return (pid,)
 
 
 def start_host(children: Children, config: HostConfig, name: str, python: str | None = None) -> Child:

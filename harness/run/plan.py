@@ -8,7 +8,9 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.fault import FAULTS
+from harness.load.control import Crew
 from harness.run.arm import Arm
+from harness.run.crew import crew_mistakes
 from harness.run.provider import LlmChoice
 from harness.scenario.scenario import Level, Scenario, State
 from harness.target import TARGETS
@@ -27,6 +29,7 @@ class Options:
     redis_url: str | None = field(default=None, repr=False)
     postgres_url: str | None = field(default=None, repr=False)
     llm: LlmChoice = field(default_factory=LlmChoice)
+    crew: Crew | None = None  # several load processes
     allow_remote: bool = False
     baselines: Path | None = None  # beside the scenario's folder, or in the current one
     reports: Path = Path("reports")
@@ -45,6 +48,10 @@ class Options:
                 words += [name, f"{value:g}{unit}" if isinstance(value, float) else str(value)]
         for name, url in (("--redis-url", self.redis_url), ("--postgres-url", self.postgres_url)):
             words += [name, "URL"] if url else []  # it may hold a password
+        if self.crew is not None:
+            words += ["--workers", str(self.crew.here)]
+            if self.crew.joining:
+                words += ["--join", str(self.crew.joining), "--listen", f"{self.crew.host}:{self.crew.port}"]
         return [*words, *self.llm.words(), *(["--allow-remote"] if self.allow_remote else [])]
 
 
@@ -62,6 +69,7 @@ class Plan:
     redis_url: str | None = field(default=None, repr=False)  # of a server to use, instead of finding or starting one
     postgres_url: str | None = field(default=None, repr=False)
     llm: LlmChoice = field(default_factory=LlmChoice)
+    crew: Crew | None = None
     arm: Arm | None = None  # the build that the target is, when it is not what is installed here
 
     @property
@@ -109,6 +117,7 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
     if options.state and scenario.target == "http":
         mistakes.append(f"--state {options.state}: a black box keeps its own state; leave it out")
     mistakes += _llm_mistakes(scenario, options.llm)
+    mistakes += crew_mistakes(scenario, options.crew)
     for name, url in (("--redis-url", options.redis_url), ("--postgres-url", options.postgres_url)):
         if url is not None and not url.strip():
             mistakes.append(f"{name}: is empty; give the server's URL, or leave the option out to have one started")
@@ -134,6 +143,7 @@ def prepare(path: Path, options: Options, command: str) -> Plan:
         redis_url=options.redis_url,
         postgres_url=options.postgres_url,
         llm=options.llm,
+        crew=options.crew,
     )
 
 

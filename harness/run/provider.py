@@ -64,13 +64,13 @@ class LlmChoice:
 def prices_for(scenario: Scenario | None, choice: LlmChoice) -> dict[str, Price]:
     """A price for every model that may be asked for, where one is known. Raises UsageError."""
     declared = scenario.llm.models if scenario is not None and scenario.llm is not None else ()
-    asked = [ask.model for ask in _asks(scenario)] if scenario is not None else ()
+    asked = [model for ask in _asks(scenario) for model in ask.models] if scenario is not None else ()
     return load_prices(list(dict.fromkeys([*SERVED, *declared, *asked])), choice.prices)
 
 
 def unpriced(scenario: Scenario, prices: Mapping[str, Price]) -> list[str]:
     """The models that the scenario's agents ask and that have no price: what their calls cost is not known."""
-    return sorted({ask.model for ask in _asks(scenario) if price_of(prices, ask.model) is None})
+    return sorted({model for ask in _asks(scenario) for model in ask.models if price_of(prices, model) is None})
 
 
 def _asks(scenario: Scenario) -> list[Ask]:
@@ -99,7 +99,7 @@ def provider_config(
         prices=prices,
         caps=choice.caps,
         spent_usd=spent_usd(log) if choice.mode == "live" else 0.0,
-        providers=tuple(sorted({ask.api.partition(".")[0] for ask in _asks(scenario)})),
+        providers=tuple(sorted({api.partition(".")[0] for ask in _asks(scenario) for api in ask.apis})),
         upstream=choice.upstream,
         record=str(choice.record.resolve()) if choice.record else None,
         replay=str(choice.replay.resolve()) if choice.replay else None,

@@ -30,6 +30,7 @@ from harness.target.target import Services
 
 WITNESS_READY_S = 20.0
 AUDIT_S = 60.0
+LEVELS_MAX = 1000  # of one run: the namespaces of a fleet's instances lie so far apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +62,23 @@ class Provisions:
                 return why
         return None
 
-    def services(self, level: int) -> Services:
-        """What the target of the level with this number is told: each level has a namespace of its own."""
+    def services(self, level: int, instance: int = 0) -> Services:
+        """What the target of the level with this number is told: each level, and each instance of a fleet, has a
+        namespace of its own."""
         return Services(
             redis_url=self.urls.get("redis"),
             postgres_url=self.urls.get("postgres"),
-            namespace=f"{self.base}_{level}",
+            namespace=f"{self.base}_{level + LEVELS_MAX * instance}",
             witness=str(self.witness_socket) if self.witness_socket else None,
         )
 
-    def audit(self, level: int, label: str) -> AuditResult:
+    def audit(self, level: int, label: str, instance: int = 0) -> AuditResult:
         """Compare Redis with PostgreSQL, document by document, after a level. Raises HarnessError when it cannot."""
         from harness.store.audit import audit_services
 
         async def compare() -> AuditResult:
             async with asyncio.timeout(AUDIT_S):
-                return await audit_services(self.services(level), label)
+                return await audit_services(self.services(level, instance), label)
 
         try:
             return asyncio.run(compare())

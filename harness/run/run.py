@@ -108,6 +108,7 @@ def _stages(
                     children=children,
                     provisions=provisions,
                     llm=plan.llm,
+                    crew=plan.crew,
                     socket=sockets / f"{plan.levels.index(level)}.sock",
                 ),
             )
@@ -162,6 +163,7 @@ def _open_run(plan: Plan) -> tuple[Path, Manifest]:
             t0=time.monotonic(),
             state=plan.scenario.state.store,
             llm=plan.llm.mode if needs_llm(plan.scenario) else "",
+            load_processes=plan.crew.size if plan.crew else 1,
         )
         manifest.write(run_dir)
     except OSError as error:
@@ -187,9 +189,9 @@ def serving(plan: Plan) -> Iterator[str]:
         with _stages(plan, run_dir, manifest) as (_, _, stage_of), ExitStack() as ending:
             stage = stage_of(plan.levels[0])
             models = ending.enter_context(stage.models())
-            hosting = stage.host_target(models)
-            if hosting is not None:
-                ending.callback(hosting.end)
+            fleet = stage.host_target(models)
+            if fleet is not None:
+                ending.callback(fleet.end)
             if models is not None:
                 models.measure_began(time.monotonic() - manifest.t0)  # nobody says when it does
             served = run_dir / "serve.json"

@@ -40,6 +40,20 @@ class PlannedFault:
     fault: Any
 
 
+NO_BOUNDS = (float("-inf"), float("inf"), "")
+_SHARE = "should be more than 0 % and at most 100 %"
+_COUNT = "should be from 1 to 1000000000"
+BOUNDS: Mapping[str, tuple[float, float, str]] = {
+    "share": (1e-9, 1.0, _SHARE),
+    "loss": (1e-9, 1.0, _SHARE),
+    "every": (0.001, float("inf"), "should be at least 1 ms"),
+    "nth": (0, 1e9, "should be from 0 to 1000000000"),
+    "most": (1, 1e9, _COUNT),
+    "cores": (0, 256, "should be from 0 to 256"),
+    "times": (1.0, 1e6, "should be from 1 to 1000000"),
+}
+"""What a parameter of that name may be, in any kind of fault: lowest, highest, and what is said of others."""
+
 WINDOW_KEYS = ("kind", "at", "for")
 SERVICE = "service"
 """A field that is no parameter: of `redis.latency` it is `redis`."""
@@ -68,6 +82,15 @@ def fault_mistakes(written: tuple[Written, ...], kinds: Mapping[str, str], *, me
             if window.at + window.lasts > measure_s:
                 end = f"ends {window.at + window.lasts:g} s into a measure of {measure_s:g} s"
                 yield Mistake((*path, "for"), f"{end}: end it within, or measure for longer")
+            yield from _out_of_bounds(path, _planned(table, kinds).fault)
+
+
+def _out_of_bounds(path: KeyPath, fault: Any) -> Iterator[Mistake]:
+    for field in fields(fault):
+        low, high, words = BOUNDS.get(field.name, NO_BOUNDS)
+        value = getattr(fault, field.name)
+        if isinstance(value, int | float) and not low <= value <= high:
+            yield Mistake((*path, field.name), words)
 
 
 def fault_type(kind: str, kinds: Mapping[str, str]) -> Any:

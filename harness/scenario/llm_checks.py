@@ -8,7 +8,7 @@ from typing import Any
 from harness.errors import unknown_name
 from harness.scenario.checks import Draft, at_least, positive, share
 from harness.scenario.mistakes import KeyPath, Mistake
-from harness.scenario.models import Ask, Llm, LlmFault, Quota, undated
+from harness.scenario.models import Ask, FallbackModel, Llm, LlmFault, Quota, undated
 from harness.scenario.scenario import Scenario
 from harness.scenario.state_checks import works_of
 
@@ -75,7 +75,8 @@ def _known_models(draft: Draft) -> list[str]:
     return [*draft.known.served, *(draft.scenario.llm.models if draft.scenario.llm else ())]
 
 
-def _check_ask(draft: Draft, path: KeyPath, ask: Ask) -> Iterator[Mistake]:
+def _check_model(draft: Draft, path: KeyPath, ask: Ask | FallbackModel) -> Iterator[Mistake]:
+    """That the provider of `api` has that model."""
     model: KeyPath = (*path, "model")
     provider, asked = _provider(draft, ask.model), ask.api.partition(".")[0]
     if provider is None:
@@ -84,6 +85,23 @@ def _check_ask(draft: Draft, path: KeyPath, ask: Ask) -> Iterator[Mistake]:
     elif provider not in ("", asked):
         text = f"{ask.model!r} is {provider}'s, and api is {ask.api!r}"
         yield Mistake(model, text, reads=(model, (*path, "api")))
+
+
+def _check_fallback(draft: Draft, path: KeyPath, ask: Ask) -> Iterator[Mistake]:
+    if ask.fallback is None:
+        return
+    yield from _check_model(draft, path, ask.fallback)
+    yield from at_least((*path, "at_once"), ask.fallback.at_once, 1)
+    if ask.fallback.model == ask.model:
+        yield Mistake((*path, "model"), "is the one that is away; name another", reads=((*path, "model"),))
+    if "llm" not in draft.scenario.orchestrator.breaker:
+        text = "is asked while the breaker of llm is open, and there is none; add [orchestrator.breaker.llm]"
+        yield Mistake(path, text, reads=(path, ("orchestrator", "breaker")))
+
+
+def _check_ask(draft: Draft, path: KeyPath, ask: Ask) -> Iterator[Mistake]:
+    yield from _check_model(draft, path, ask)
+    yield from _check_fallback(draft, (*path, "fallback"), ask)
     for key, tokens in (("input_tokens", ask.input_tokens), ("output_tokens", ask.output_tokens)):
         yield from at_least((*path, key), tokens, 1)
         if tokens > TOKENS_MAX:

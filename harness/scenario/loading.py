@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.scenario.agent_checks import check_agents
 from harness.scenario.checks import Draft, Known, check_load, check_scenario
 from harness.scenario.fault_checks import check_faults, check_sometimes
+from harness.scenario.fleet_checks import check_fleet
 from harness.scenario.http_checks import check_http
 from harness.scenario.lines import KeyLines
 from harness.scenario.llm_checks import check_llm
@@ -28,6 +29,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Mistake]], ...] = (
     check_load,
     check_agents,
     check_state,
+    check_fleet,
     check_llm,
     check_http,
     check_faults,

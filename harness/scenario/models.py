@@ -22,6 +22,15 @@ Api = Literal["openai.chat", "openai.responses", "anthropic.messages"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackModel:
+    """Who is asked while the breaker of `llm` keeps callers off the first: another model, of another provider."""
+
+    model: str
+    api: Api = "anthropic.messages"
+    at_once: int = 4  # calls to it; one more is not asked at all, so that it is not driven over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """Asking a model over HTTP with its provider's own SDK: the agent's finding comes out of the answer."""
 
@@ -34,6 +43,17 @@ class Ask:
     timeout: Seconds = 20.0  # of one attempt, to the end of the answer
     first_token: Seconds = 10.0  # stream only: to the first piece
     between_tokens: Seconds = 5.0  # stream only: from one piece to the next
+    fallback: FallbackModel | None = None  # what it answers is degraded (llm_fallback)
+
+    @property
+    def apis(self) -> tuple[Api, ...]:
+        """Of all models that may be asked."""
+        return (self.api,) if self.fallback is None else (self.api, self.fallback.api)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All that may be asked."""
+        return (self.model,) if self.fallback is None else (self.model, self.fallback.model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.scenario.fleet import Fleet
 from harness.scenario.models import Ask, Llm
 from harness.scenario.shapes import SHAPES, HandOver, Step
 from harness.scenario.units import Bytes, PerSecond, Seconds, Share
@@ -279,6 +280,7 @@ class Scenario:
     agent: Mapping[str, Agent] = field(default_factory=dict)
     orchestrator: Orchestrator = field(default_factory=Orchestrator)
     state: State = field(default_factory=State)
+    fleet: Fleet | None = None  # several instances of the target; one when left out
     shared: Mapping[str, Shared] = field(default_factory=dict)
     crash: Crash | None = None
     outage: tuple[Outage, ...] = ()

@@ -7,7 +7,7 @@ import re
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from harness.scenario import models, scenario, shapes
+from harness.scenario import fleet, models, scenario, shapes
 from harness.scenario.scenario import Scenario
 from harness.scenario.units import Unit, render
 from harness.scenario.validation import scenario_adapter
@@ -20,7 +20,9 @@ def scenario_schema() -> dict[str, Any]:
     wrapped = scenario_adapter().json_schema()
     definitions: dict[str, Any] = wrapped["$defs"]
     for name, definition in definitions.items():
-        _describe(definition, next(vars(module)[name] for module in (scenario, models, shapes) if name in vars(module)))
+        _describe(
+            definition, next(vars(module)[name] for module in (scenario, models, shapes, fleet) if name in vars(module))
+        )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **definitions.pop(Scenario.__name__),

@@ -110,8 +110,8 @@ def summarise_level(
     by_kind, duplicates = tally.ended_once()
     everything = np.concatenate(list(by_kind.values())) if by_kind else np.empty(0, dtype=WORKFLOW_ROW)
     arrivals = _of_measure(everything, status)
-    final = "end" in tally.marks and status not in CUT
-    promises = count_promises(tally, by_kind, duplicates, evidence, run, final=final, complete=status == "complete")
+    final, complete = "end" in tally.marks and status not in CUT, status == "complete"
+    promises = count_promises(tally, by_kind, duplicates, evidence, run, final=final, complete=complete)
     kinds = {kind: _of_measure(rows, status) for kind, rows in by_kind.items()}
     metrics = {
         **_arrival_metrics(arrivals),
@@ -140,7 +140,7 @@ def summarise_level(
         blocks=blocks(arrivals, window, disturbed_shares(found, block_edges(window))) if window else (),
         quantiles=deciles(arrivals),
         agent_blocks=_agent_blocks(tally, window),
-        generator=(generator := check_generator(found, tally.checks, window, metrics, in_flight_max)),
+        generator=(generator := check_generator(found, tally, window, metrics, in_flight_max)),
         contaminated=contamination(generator, metrics),
         crashes=recoveries(evidence.crashes, everything, len(tally.open), found),
         faults=broken.faults,

@@ -31,6 +31,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     pools: dict[str, float] = {}  # use of each agent's pool
     services: dict[str, float] = {}  # p95 of each service's answers
     refused: tuple[str, ...] = ()  # why it says nothing about the system
+    stopped: str = ""  # why it was hopeless, and ended early
 
     def holds(self, objective: Sequence[Condition]) -> bool:
         """Whether every condition does; what was not measured, or not to its end, does not hold."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.observation.journal import Damage, read_lines
-from harness.observation.observation import LoadCheck, Opened, PhaseMark
+from harness.observation.observation import LoadCheck, LoadWorker, Opened, PhaseMark
 
 NOT_KNOWN = math.nan
 
@@ -112,6 +112,7 @@ class LevelTally:
     degraded: Counter[str] = field(default_factory=Counter)  # by reason, of measure
     marks: dict[str, float] = field(default_factory=dict)  # phase -> when it began (the first, of several processes)
     checks: list[LoadCheck] = field(default_factory=list)
+    workers: dict[str, LoadWorker] = field(default_factory=dict)  # by name, of several load processes: the newest line
     open: dict[str, bool] = field(default_factory=dict)  # id -> accepted, of workflows without an end so far
     corrupted: list[str] = field(default_factory=list)  # ids
     untold: list[str] = field(default_factory=list)  # ids: accepted, and no end was told before we stopped waiting
@@ -164,7 +165,7 @@ class Tally:
 
     def read(self, path: Path) -> None:
         """Take in every line of the journal."""
-        decoder = msgspec.json.Decoder(Seen | Opened | PhaseMark | LoadCheck)
+        decoder = msgspec.json.Decoder(Seen | Opened | PhaseMark | LoadCheck | LoadWorker)
         levels = self.levels
         for line in read_lines(path, decoder, self.damage):
             if isinstance(line, Seen):
@@ -181,8 +182,10 @@ class Tally:
                 level.last_at = max(level.last_at, line.at)
                 if isinstance(line, PhaseMark):
                     level.marks.setdefault(line.phase, line.at)
-                else:
+                elif isinstance(line, LoadCheck):
                     level.checks.append(line)
+                else:
+                    level.workers[line.name] = line
 
 
 def _add(level: LevelTally, seen: Seen) -> None:

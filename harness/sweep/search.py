@@ -14,6 +14,7 @@ from random import Random
 LEVELS_MIN = 9
 """Of a curve past its knee (GATE.md, section 4)."""
 FIRST_OF = 25
+AROUND_MAX = 6
 CLOSE = 1.15
 """The bound lies between two levels that are no further apart than this, where whole loads allow it."""
 
@@ -36,6 +37,23 @@ def next_load(held: Mapping[int, bool], most: int) -> int | None:
     if not below:
         return loads[0] // 2 or None  # not even one at a time is within the objective
     return _between(below[-1], broken, CLOSE) or _filling(loads)
+
+
+def next_around(held: Mapping[int, bool], begun: int) -> int | None:
+    """The load to measure next where the bound is thought to lie near `begun`: up or down from there until two levels
+    no further apart than CLOSE allows have it between them; None: they have, or AROUND_MAX levels did not."""
+    if not held:
+        return begun
+    if len(held) >= AROUND_MAX:
+        return None
+    loads = sorted(held)
+    below = [load for load in loads if held[load]]
+    broken = [load for load in loads if not held[load] and (not below or load > below[-1])]
+    if not broken:
+        return max(loads[-1] + 1, round(loads[-1] * CLOSE))
+    if not below:
+        return min(loads[0] - 1, round(loads[0] / CLOSE)) or None
+    return None
 
 
 def _filling(loads: Sequence[int]) -> int | None:

@@ -8,22 +8,31 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
+from harness.gate.reference import reference_plan
 from harness.observation.json_file import replace_json
 from harness.run.listening import Interrupt, Silent
 from harness.run.plan import Plan
 from harness.run.run import execute
 from harness.scenario.scenario import Load, Scenario, Workflow
-from harness.statistics.capacity import Condition
+from harness.statistics.capacity import Capacity, Condition
 from harness.statistics.metrics import TOO_FEW_BELOW
 from harness.statistics.point import Point, point_of
-from harness.sweep.search import next_load, order
+from harness.statistics.steady import Steady, steady_of
+from harness.sweep.hopeless import Hopeless
+from harness.sweep.search import next_around, next_load, order
+from harness.sweep.what_if import Change, pools_of
 from harness.verdict.capacity import Assessment, assess
+from harness.verdict.what_if import Prediction, measured_system, predict
 
 NULL = "python:harness.target.null:run"
 CAPACITY_FILE = "capacity.json"
 LEVELS_FOLDER = "levels"
 ENDED_MIN = 20
 LONGER_TIMES = 20.0
+REFERENCE_LOAD = 10  # at once, or a second
+REFERENCE_S = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +46,9 @@ class Sweep:
     sittings: int
     interrupt: Interrupt
     tell: Callable[[str], None]
+    changes: Sequence[Change] = ()  # of sizes: predicted, and measured beside that
     _points: list[Point] = field(default_factory=list)
+    _references: list[Steady] = field(default_factory=list)
 
     @property
     def is_closed(self) -> bool:
@@ -50,28 +61,83 @@ class Sweep:
         name = f"{started}-capacity-{self.plan.scenario.name}-{secrets.token_hex(2)}"
         folder = self.plan.reports / name
         held: dict[int, bool] = {}
-        while (load := next_load(held, self.most)) is not None and not self.interrupt.asked.is_set():
+        self._look_at_reference(folder, 1)
+        while (load := next_load(held, self.most)) is not None and not self._over:
             held[load] = self._measure(folder, load, 1).holds(self.objective)
         for sitting in range(2, self.sittings + 1):
+            self._look_at_reference(folder, sitting)
             for load in order(list(held), seed=self.plan.scenario.seed, sitting=sitting):
-                if not self.interrupt.asked.is_set():
+                if not self._over:
                     self._measure(folder, load, sitting)
+        self._look_at_reference(folder, self.sittings)
         found = self._assessed()
-        if found.capacity is not None and found.capacity.load is not None and not self.interrupt.asked.is_set():
+        if found.capacity is not None and found.capacity.load is not None and not self._over:
             found = self._assessed(self._rig_rate(folder, round(found.capacity.load)))
+        predicted = tuple(self._what_if(folder, change, found) for change in self.changes if not self._over)
+        found = msgspec.structs.replace(found, what_if=predicted)
         replace_json(folder / CAPACITY_FILE, found)
         return folder, found
 
+    @property
+    def _over(self) -> bool:
+        return self.interrupt.asked.is_set()
+
     def _assessed(self, rig_rate: float | None = None) -> Assessment:
         mode = "closed" if self.is_closed else "open"
-        return assess(self._points, self.objective, text=self.text, mode=mode, rig_rate=rig_rate)
+        return assess(
+            self._points,
+            self.objective,
+            text=self.text,
+            mode=mode,
+            rig_rate=rig_rate,
+            references=self._references,
+        )
+
+    def _look_at_reference(self, folder: Path, sitting: int) -> None:
+        """A target that never changes, under a load that never does: did the machine?"""
+        if self._over:
+            return
+        self.tell(f"sitting {sitting} of {self.sittings}: the reference, which shows whether the machine changes")
+        at = self._at(folder, REFERENCE_LOAD)
+        usual = at.scenario.load
+        timed = replace(usual, warmup=min(1.0, usual.warmup), measure=min(REFERENCE_S, usual.measure))
+        at = replace(at, scenario=replace(at.scenario, load=timed), crew=None)
+        run_dir = execute(reference_plan(at, timed.levels[0], at.reports), Silent(), self.interrupt)
+        if not self._over:
+            self._references.append(steady_of(run_dir, sitting))
+
+    def _what_if(self, folder: Path, change: Change, found: Assessment) -> Prediction:
+        """What another size would hold: by the model, and as it is measured there."""
+        scenario = self.plan.scenario
+        system = measured_system(self._points, pools_of(scenario), found.capacity, closed=self.is_closed)
+        changed = change.of(scenario)
+        if isinstance(system, str):
+            said = Prediction(change=str(change), why_not=system)
+        elif (pools := pools_of(changed)) == pools_of(scenario):
+            said = Prediction(change=str(change), why_not="its instances are no agent's; this can only be measured")
+        else:
+            said = predict(system, {agent: pools[agent] for agent in system.pools}, str(change))
+        begun = said.load or (found.capacity.load if found.capacity else None)
+        if begun is None:
+            return said
+        other = replace(self, plan=replace(self.plan, scenario=changed), sittings=1, _points=[])
+        return msgspec.structs.replace(said, measured=other._around(folder, max(1, round(begun)), str(change)))
+
+    def _around(self, folder: Path, begun: int, named: str) -> Capacity | None:
+        """The limit near a load at which it is thought to be: from it up, or down, until it lies between two levels."""
+        held: dict[int, bool] = {}
+        while (load := next_around(held, begun)) is not None and not self._over:
+            self.tell(f"what if {named}:")
+            held[load] = self._measure(folder, load, 1).holds(self.objective)
+        return self._assessed().capacity
 
     def _measure(self, folder: Path, load: int, sitting: int) -> Point:
         """Run one level against a fresh target; once more and for longer where too little ended to say anything."""
         self.tell(f"sitting {sitting} of {self.sittings}: {self._named(load)}")
         point = self._once(folder, load, sitting, self._measure_s(load))
         longer_s = self._measure_s(load, point.rate)
-        if point.ended < self._ended_min and point.rate and longer_s > self._measure_s(load):
+        too_few = point.ended < self._ended_min and not point.stopped
+        if too_few and point.rate and longer_s > self._measure_s(load):
             point = self._once(folder, load, sitting, longer_s)
         if not self.interrupt.asked.is_set():
             self._points.append(point)
@@ -80,8 +146,13 @@ class Sweep:
     def _once(self, folder: Path, load: int, sitting: int, measure_s: float) -> Point:
         plan = self._at(folder, load)
         timed = replace(plan.scenario, load=replace(plan.scenario.load, measure=measure_s))
-        run_dir = execute(replace(plan, scenario=timed), Silent(), self.interrupt)
-        return point_of(run_dir, self.objective, load=load, sitting=sitting, closed=self.is_closed)
+        hopeless = Hopeless(self.objective, self.interrupt)
+        run_dir = execute(replace(plan, scenario=timed), hopeless, hopeless.interrupt)
+        point = point_of(run_dir, self.objective, load=load, sitting=sitting, closed=self.is_closed)
+        if hopeless.why and not self._over:
+            refused = (f"it was ended early, as hopeless: {hopeless.why}",)
+            point = msgspec.structs.replace(point, stopped=hopeless.why, refused=refused)
+        return point
 
     def _measure_s(self, load: int, rate: float | None = None) -> float:
         """As long as the scenario says, and longer where at this `rate` (or one in proportion to that of the largest

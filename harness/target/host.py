@@ -71,13 +71,20 @@ async def serve(config: HostConfig, say: Say, stdin_fd: int) -> int:
         say(HostFailed("start", f"{type(error).__name__}: {error}"))
         return 3
     host = Host(target, config.services, clock=lambda: time.monotonic() - config.t0)
-    server = await loop.create_unix_server(lambda: Connection(host), config.socket, backlog=BACKLOG)
+    servers = [await loop.create_unix_server(lambda: Connection(host), config.socket, backlog=BACKLOG)]
+    if config.listen is not None:
+        try:
+            servers.append(await loop.create_server(lambda: Connection(host), *config.listen, backlog=BACKLOG))
+        except OSError as error:
+            say(HostFailed("usage", f"cannot listen at {config.listen[0]}:{config.listen[1]}: {error.strerror}"))
+            return 2
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(stdin_fd, _Orders(stdin_fd, stop, say, host, target))
     host.tick(loop.time())
     say(HostReady())
     await stop.wait()
-    server.close()
+    for server in servers:
+        server.close()
     await host.stop()
     return 0
 

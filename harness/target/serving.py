@@ -72,9 +72,10 @@ class WorkflowWatch:
 class Running:
     """A workflow between its submission and the delivery of its end; `accepted_at` is None until it is promised."""
 
-    __slots__ = ("accepted_at", "connections", "ended")
+    __slots__ = ("accepted_at", "began", "connections", "ended")
 
     def __init__(self, connection: Connection) -> None:
+        self.began = False  # a task that is cancelled before its first step never runs, and tells nobody
         self.accepted_at: float | None = None
         self.connections = {connection}
         self.ended: bytes | None = None
@@ -131,6 +132,7 @@ class Host:
             connection.send(_encode(Accepted(workflow, running.accepted_at)))
 
     async def _run(self, request: WorkflowRequest, running: Running) -> None:
+        running.began = True
         watch = WorkflowWatch(self._clock, self._services)
         result: WorkflowResult | None = None
         failure: tuple[Outcome, str, str] = (Outcome.OK, "", "")
@@ -224,7 +226,7 @@ class Host:
     def cancel_some(self, order: CancelSome) -> int:
         """Cancel a share of the workflows that are accepted and have not ended, each once; how many."""
         rng = Random(order.seed)
-        running = [task for task, running in self._tasks.items() if running.accepted_at is not None]
+        running = [task for task, each in self._tasks.items() if each.began and each.accepted_at is not None]
         chosen = [task for task in running if rng.random() < order.share and not task.cancelling()]
         for task in chosen:
             task.cancel(CANCELLED)

@@ -120,6 +120,7 @@ class HostConfig:
     options: Mapping[str, Any]
     services: Services = field(default_factory=Services)
     import_from: str | None = None  # a folder put first on sys.path: the scenario's
+    listen: tuple[str, int] | None = None  # host and port, for load processes that cannot reach the socket
 
 
 Disturbance = Literal["hang", "fail", "slow", "wrong", "hand_over"]

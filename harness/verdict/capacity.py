@@ -11,6 +11,8 @@ import numpy as np
 from harness.statistics.capacity import Capacity, Condition, Measured, capacity
 from harness.statistics.point import Point
 from harness.statistics.scalability import Fit, Model, fits, tied
+from harness.statistics.steady import Steady, moved
+from harness.verdict.what_if import Prediction
 
 RIG_SHARE_MAX = 0.70
 """Of the rate that the rig reaches with an orchestrator that does nothing: beyond it we measure ourselves."""
@@ -46,6 +48,9 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     tied: tuple[Model, ...] = ()
     rig_rate: float | None = None  # workflows a second that the rig reaches with nothing behind it
     rig_share: float | None = None  # of it that the system reaches at its capacity
+    hopeless: float | None = None  # the smallest load that was ended early, as hopeless
+    moved: tuple[str, ...] = ()  # what of the machine was not the same all the time
+    what_if: tuple[Prediction, ...] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -54,7 +59,13 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assess(
-    points: Sequence[Point], objective: Sequence[Condition], *, text: str, mode: str, rig_rate: float | None = None
+    points: Sequence[Point],
+    objective: Sequence[Condition],
+    *,
+    text: str,
+    mode: str,
+    rig_rate: float | None = None,
+    references: Sequence[Steady] = (),
 ) -> Assessment:
     """From every sitting of every level. `text` is the objective as written, `rig_rate` the null orchestrator's."""
     levels = tuple(_levels(points))
@@ -79,6 +90,8 @@ def assess(
         tied=tied(models) if models else (),
         rig_rate=rig_rate,
         rig_share=share,
+        hopeless=min((point.load for point in points if point.stopped), default=None),
+        moved=tuple(moved(references)),
     )
 
 

@@ -62,6 +62,8 @@ def fingerprint(run_dir: Path, manifest: Manifest) -> Fingerprint:
         "state": manifest.state,
         "models": manifest.llm,
     }
+    if manifest.load_processes != 1:
+        found["load processes"] = str(manifest.load_processes)
     found |= {used.service: f"{used.provider} {used.version}" for used in manifest.services}
     return found
 

@@ -71,8 +71,12 @@ def judge(
     """Judge a run by `limits`, by what the gate says of its levels, and by `further` checks, as of its control arm;
     without limits, only by whether it can be trusted, which is no pass."""
     checks = [*_run_checks(summary, manifest)]
-    if limits is None:
+    levels = [level.level for level in summary.levels]
+    judged_by_limits = limits is not None and (not levels or any(limits.of(level) for level in levels))
+    if not judged_by_limits:
         text = f"there are no limits to hold it against; write them into baselines/{summary.scenario}.toml"
+        if limits is not None:
+            text += ' as [limits."LEVEL"]: those of [ours] are for the embedded orchestrator alone'
         checks.append(Check(name="run.limits", kind="validity", result="unsure", sentence=text))
     for level in summary.levels:
         checks += _validity(level)
@@ -89,7 +93,7 @@ def judge(
         exit_code=EXIT_CODES[word],
         sentences=tuple(_sentences(word, checks, gates)),
         failed=tuple(check.name for check in checks if check.result == "breached"),
-        limits_judged=limits is not None,
+        limits_judged=judged_by_limits,
         checks=tuple(checks),
         gate=tuple(gates),
     )

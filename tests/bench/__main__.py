@@ -10,6 +10,7 @@ SCRIPTS = (
     "overheads.py",
     "orchestrator.py",
     "load.py",
+    "crew.py",
     "judge.py",
     "stores.py",
     "history.py",

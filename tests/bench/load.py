@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -211,6 +211,15 @@ def a_round(seconds: float) -> dict[str, float]:
     }
 
 
+def print_rounds(results: Sequence[dict[str, float]]) -> None:
+    """The median of each measurement over the rounds, with the lowest and the highest."""
+    width = max(len(name) for name in results[0]) + 3
+    print(f"{f'median of {len(results)} round(s)':<{width}}{'median':>10}{'lowest':>10}{'highest':>10}")
+    for name in results[0]:
+        values = [result[name] for result in results]
+        print(f"{name:<{width}}{statistics.median(values):>10.2f}{min(values):>10.2f}{max(values):>10.2f}")
+
+
 def main() -> None:
     """Rounds, and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -228,11 +237,7 @@ def main() -> None:
         run_http_users(arguments.port, arguments.seconds)
     else:
         rounds, seconds = (1, 3.0) if arguments.quick else (arguments.rounds, arguments.seconds)
-        results = [a_round(seconds) for _ in range(rounds)]
-        print(f"{'median of ' + str(rounds) + ' round(s)':<55}{'median':>10}{'lowest':>10}{'highest':>10}")
-        for name in results[0]:
-            values = [result[name] for result in results]
-            print(f"{name:<55}{statistics.median(values):>10.2f}{min(values):>10.2f}{max(values):>10.2f}")
+        print_rounds([a_round(seconds) for _ in range(rounds)])
 
 
 if __name__ == "__main__":

@@ -89,10 +89,12 @@ class Driven:
 class Worker:
     """A running load process."""
 
-    def __init__(self, bench: Bench, config: LoadConfig, prefix: list[str]) -> None:
+    def __init__(
+        self, bench: Bench, config: LoadConfig, prefix: list[str], module: str = "harness.load.worker"
+    ) -> None:
         self._bench = bench
         self._process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "harness.load.worker"],
+            [*prefix, sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -169,7 +171,7 @@ class Bench:
             run_dir=str(self.folder),
             level=label,
             t0=self.t0,
-            socket=self.socket or None,
+            sockets=(self.socket,) if self.socket else (),
             scenario_dir=str(self.folder),
         )
 

@@ -26,6 +26,8 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     """How this host behaves. Counts (`…_every`) are of new workflows: the nth, 2nth, … ; 0 is never."""
 
     socket: str
+    host: str = "127.0.0.1"
+    port: int = 0  # TCP, too
     t0: float = 0.0
     seed: int = 1
     median_s: float = 0.0  # lognormal run times; 0 ends at once
@@ -221,6 +223,8 @@ async def serve(switches: Switches) -> Truth:
     loop = asyncio.get_running_loop()
     host = Host(switches)
     server = await loop.create_unix_server(lambda: Connection(host), switches.socket, backlog=BACKLOG)
+    if switches.port:
+        await loop.create_server(lambda: Connection(host), switches.host, switches.port, backlog=BACKLOG)
     over = asyncio.Event()
     loop.add_reader(0, over.set)
     sys.stdout.write("ready\n")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.load.arrivals import Deck, Requests, seed_of
+from harness.load.arrivals import Deck, Part, Poisson, Requests, seed_of
 from harness.scenario.scenario import Workflow
 
 
@@ -58,3 +58,18 @@ def test_requests_are_replayed_by_the_seed_and_differ_between_levels() -> None:
     assert by_kind["a"].input == {"x": 1}
     assert by_kind["b"].input is None
     assert by_kind["b"].deadline_s == 7.0
+
+
+@given(st.integers(1, 7), st.integers(0, 60))
+def test_the_parts_of_a_level_are_the_level(count: int, total: int) -> None:
+    """Together they send what one process would: the same starts, the same workflows, each once."""
+    workflows = (Workflow(kind="a", shape="sequential", weight=2), Workflow(kind="b", shape="sequential"))
+    parts = [Part(index, count) for index in range(count)]
+    assert sum(part.share(total) for part in parts) == total
+    offsets = list(Poisson(20.0, 3.0).arrivals(Random(1)))
+    cut = [list(part.cut(Poisson(20.0, 3.0).arrivals(Random(1)))) for part in parts]
+    assert sorted(each for some in cut for each in some) == offsets
+    whole = Requests(5, "20/s", workflows)
+    asked = [whole.draw() for _ in range(count * 8)]
+    drawn = [Requests(5, "20/s", workflows, part) for part in parts]
+    assert [each.draw() for _ in range(8) for each in drawn] == asked

@@ -165,5 +165,5 @@ def test_locust_and_gevent_stay_out_of_what_the_cli_imports() -> None:
 
 def test_the_configuration_line_is_the_contract() -> None:
     """What the CLI writes is what is read here."""
-    config = LoadConfig(run_dir="/r", level="10", t0=1.5, socket="/s")
+    config = LoadConfig(run_dir="/r", level="10", t0=1.5, sockets=("/s",))
     assert msgspec.json.decode(msgspec.json.encode(config), type=LoadConfig) == config

@@ -81,7 +81,7 @@ def test_the_sampler_writes_lines_on_the_runs_clock(tmp_path: Path) -> None:
     path = tmp_path / "resources.jsonl"
     t0 = time.monotonic()
     me = psutil.Process().pid
-    sampler = ResourceSampler(path, level="10", t0=t0, target_pid=me, load_pid=me, socket_path=None)
+    sampler = ResourceSampler(path, level="10", t0=t0, target_pids=[me], load_pid=me)
     sampler.start()
     while sampler.latest is None:
         pass
@@ -108,9 +108,8 @@ def test_the_runs_own_cpu_is_not_known_where_not_all_of_it_is_seen(
         path,
         level="10",
         t0=0.0,
-        target_pid=me if is_watched else None,
+        target_pids=[me] if is_watched else [],
         load_pid=me,
-        socket_path=None,
         elsewhere=elsewhere,
     )
     sampler.start()
@@ -126,9 +125,7 @@ def test_the_runs_own_cpu_is_not_known_where_not_all_of_it_is_seen(
 def test_a_disk_that_refuses_is_told_not_swallowed(tmp_path: Path) -> None:
     """The sampler ends and keeps the error for its owner."""
     me = psutil.Process().pid
-    sampler = ResourceSampler(
-        tmp_path / "missing" / "resources.jsonl", level="1", t0=0.0, target_pid=None, load_pid=me, socket_path=None
-    )
+    sampler = ResourceSampler(tmp_path / "missing" / "resources.jsonl", level="1", t0=0.0, target_pids=[], load_pid=me)
     sampler.start()
     sampler.stop()
     assert isinstance(sampler.error, FileNotFoundError)

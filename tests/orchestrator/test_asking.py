@@ -17,11 +17,13 @@ from harness.llm.canary import Canary, find_canary
 from harness.llm.client.client import Answer, LlmFailed, Prompt
 from harness.load.integrity import Integrity
 from harness.orchestrator.asking import Asking, Metered, open_asking, prompt_of, report_of
-from harness.orchestrator.call import Call
+from harness.orchestrator.breaker import BreakerOpen, WindowedBreaker
+from harness.orchestrator.call import AgentFailed, Call
 from harness.orchestrator.durable import DurableOrchestrator
 from harness.orchestrator.embedded import Embedded
 from harness.orchestrator.options import read_options
-from harness.scenario.models import Ask, Llm, LlmFault, LlmFaultKind
+from harness.scenario.models import Ask, FallbackModel, Llm, LlmFault, LlmFaultKind
+from harness.scenario.scenario import Breaker
 from harness.scenario.shapes import Step
 from harness.store.memory import MemoryStore
 from harness.store.store import StateStore, Versioned
@@ -426,5 +428,61 @@ def test_a_step_that_runs_again_after_a_crash_asks_again() -> None:
         assert result.digest == right_digest(REQUEST)
         assert [len(model.asked_at) for model in models] == [2, 2]
         await two.stop()
+
+    simulate(main)
+
+
+def test_whom_the_breaker_keeps_off_asks_the_second_model_a_few_at_once() -> None:
+    """Marked as degraded; beyond `at_once` nobody is asked, so that the second is not driven over."""
+    second_ask = FallbackModel(model="claude-haiku-4-5", at_once=2)
+    ask = Ask(model="gpt-4.1-mini", fallback=second_ask)
+
+    async def attempt(asking: Asking, number: int) -> tuple[object, set[str]]:
+        call = Call(WorkflowRequest(f"10-{number}", "job", 7, 30.0), Step(name="a", agent="data"))
+        try:
+            return await asking.finding(ask, call, FINDING.encode()), call.degraded
+        except (BreakerOpen, AgentFailed) as failure:
+            return type(failure), call.degraded
+
+    async def main() -> None:
+        breaker = WindowedBreaker(Breaker(failures=0.5, calls_min=2, window=4, open=60.0), clock=clock)
+        failing = LlmFailed("away", error_class="llm_server_error")
+        first, second = Scripted(failing, failing), Scripted(5.0, 5.0, LlmFailed("no", error_class="llm_server_error"))
+        asking = Asking({"openai": first, "anthropic": second}, clock=clock, breaker=breaker)
+        assert [await attempt(asking, number) for number in range(2)] == [(AgentFailed, set())] * 2
+        right = (FINDING.encode(), {"llm_fallback"})
+        assert await asyncio.gather(*(attempt(asking, number) for number in range(2, 5))) == [
+            right,
+            right,
+            (BreakerOpen, set()),
+        ]
+        assert await attempt(asking, 5) == (AgentFailed, set()), "a second that fails is no answer"
+        assert await attempt(asking, 6) == right, "and has its place again"
+        assert (len(first.asked_at), len(second.asked_at)) == (2, 4)
+
+    simulate(main)
+
+
+def test_a_workflow_that_rests_on_the_second_model_is_degraded() -> None:
+    """Once, however many of its steps did."""
+
+    async def main() -> None:
+        target = Embedded(
+            {
+                "workflow": [{"kind": "job", "shape": "sequential"}],
+                "agent": {
+                    name: {"work": {"llm": {"model": "gpt-4.1-mini", "fallback": {"model": "claude-haiku-4-5"}}}}
+                    for name in ("triage", "data", "optimization")
+                },
+            },
+            clock=clock,
+        )
+        breaker = WindowedBreaker(Breaker(failures=0.5, calls_min=1, window=4, open=60.0), clock=clock)
+        permit = breaker.admit()
+        assert permit is not None
+        breaker.record(permit, failed=True)
+        target._means.asking = Asking({"openai": Scripted(), "anthropic": Scripted()}, clock=clock, breaker=breaker)
+        result = await target.run(REQUEST, RecordingWatch())
+        assert result.degraded == ("llm_fallback",)
 
     simulate(main)

@@ -36,7 +36,7 @@ def test_a_target_that_is_only_served_is_not_made_to_crash(tmp_path: Path, redis
     with serving(plan) as line, socket.socket(socket.AF_UNIX) as client:
         served = shlex.split(line)[0].partition("=")[2]
         client.settimeout(20.0)
-        client.connect(json.loads(Path(served).read_bytes())["socket"])
+        client.connect(json.loads(Path(served).read_bytes())["sockets"][0])
         client.sendall(b'{"type":"submit","id":"w-1","kind":"job","seed":1,"deadline_s":10.0}\n')
         frames = client.makefile("rb")
         types = [json.loads(frames.readline())["type"] for _ in range(2)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.child import Children
 from harness.observation.machine import this_machine
 from harness.observation.manifest import Manifest
+from harness.run.following import level_end
 from harness.run.provider import LlmChoice
 from harness.run.provisions import Provisions
 from harness.run.stage import Stage
@@ -33,7 +34,7 @@ def test_a_level_that_could_not_be_audited_is_not_whole(tmp_path: Path) -> None:
         llm=LlmChoice(),
         socket=tmp_path / "s",
     )  # fmt: skip
-    end = stage._audited(stage._end("complete"))
+    end = stage._audited(level_end(stage.level, "complete"))
     assert end.status == "harness_failed"
     assert "could not be compared" in end.message
     assert not (tmp_path / "audit.jsonl").exists()

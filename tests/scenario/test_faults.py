@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 
 import pytest
 
-from harness.scenario.faults import FaultWindow, fault_mistakes, planned_faults
+from harness.fault import FAULTS
+from harness.scenario.faults import FaultWindow, fault_mistakes, fault_type, planned_faults
 from harness.scenario.mistakes import dotted
 from harness.scenario.units import Seconds
 
@@ -60,3 +61,26 @@ def test_each_mistake_names_its_place(change: dict[str, object], said: str) -> N
 def test_all_mistakes_are_told_at_once() -> None:
     """Of every fault, and of window and parameters alike."""
     assert len(told({"kind": "redis.slow", "for": 1, "latency": 2}, {"kind": "nothing", "for": "1 s"})) == 3
+
+
+@pytest.mark.parametrize("kind", sorted(FAULTS))
+def test_no_kind_takes_a_value_that_means_nothing(kind: str) -> None:
+    """More than all of something, a turn every 0 s, fewer than none: each is refused with its bounds."""
+    found = fault_type(kind, FAULTS)
+    table = {"kind": kind, "at": "1 s", "for": "1 s"}
+    some = {"Seconds": "1 s", "Bytes": "1 KiB"}
+    table |= {
+        field.name: some.get(str(field.type), "data")
+        for field in fields(found)
+        if field.default is MISSING and field.name != "service"
+    }
+    assert list(fault_mistakes((table,), FAULTS, measure_s=20.0)) == [], "what is left out is as it should be"
+    odd = {"share": "150 %", "loss": "150 %", "every": "0 s", "cores": 257, "most": -1, "nth": -1}
+    for field in fields(found):
+        if field.name in odd:
+            [mistake] = [
+                each
+                for each in fault_mistakes((table | {field.name: odd[field.name]},), FAULTS, measure_s=20.0)
+                if each.path == ("fault", 0, field.name)
+            ]
+            assert mistake.text.startswith("should be ")

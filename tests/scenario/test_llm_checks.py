@@ -66,6 +66,22 @@ def asking(llm: str) -> str:
             "agent.data.work.llm.first_token: is read only with stream = true",
         ),
         ("stream = true", "agent.data.work.llm.model: is required and missing"),
+        (
+            'model = "gpt-4.1-mini", fallback = { model = "claude-haiku-4-5" }',
+            "agent.data.work.llm.fallback: is asked while the breaker of llm is open, and there is none",
+        ),
+        (
+            'model = "gpt-4.1-mini", fallback = { model = "gpt-4.1-mini" }',
+            "agent.data.work.llm.fallback.model: 'gpt-4.1-mini' is openai's, and api is 'anthropic.messages'",
+        ),
+        (
+            'model = "gpt-4.1-mini", fallback = { api = "openai.chat", model = "gpt-4.1-mini" }',
+            "agent.data.work.llm.fallback.model: is the one that is away",
+        ),
+        (
+            'model = "gpt-4.1-mini", fallback = { model = "claude-haiku-4-5", at_once = 0 }',
+            "agent.data.work.llm.fallback.at_once: should be at least 1, not 0",
+        ),
         ('model = "gpt-4.1-mini", modle = 1', "agent.data.work.llm.modle: unknown key; did you mean 'model'?"),
     ],
 )

@@ -25,7 +25,7 @@ NAMES = (
     *("concurrent_workflows_weekly", "contention", "cpu_contention", "cpu_pattern", "fan_out", "memory_contention"),
     *("llm_anthropic", "llm_openai", "llm_rate_limited"),
     *("memory_pattern", "mixed_burst", "open_poisson", "pool_exhaustion", "queue_overflow", "queue_redis"),
-    *("regression",),
+    *("capacity_open", "ramp", "regression", "spike"),
     *("soak", "state_consistency", "state_fallback", "state_hot_key", "state_recovery", "state_shared_context"),
     *("state_ttl",),
 )

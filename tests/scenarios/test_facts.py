@@ -21,7 +21,7 @@ from rich.console import Console
 from harness.load.arrivals import Poisson, seed_of
 from harness.observation.journal import Damage, read_journal
 from harness.observation.llm import LlmCall
-from harness.observation.observation import CrashFired, Observation, Outcome, StepRecord
+from harness.observation.observation import CrashFired, Observation, Outcome, Phase, StepRecord
 from harness.report.live import LiveProgress
 from harness.run.listening import Interrupt
 from harness.run.plan import Options, prepare
@@ -268,6 +268,36 @@ def open_poisson(folder: Path) -> None:
     assert all(o.started is not None and o.started >= o.intended for o in seen.ok)
 
 
+def capacity_open(folder: Path) -> None:
+    seen = see("capacity_open", folder, warmup_s=0.5, measure_s=2.0)
+    assert seen.value("60/s", "success") == 1.0
+    assert seen.value("60/s", "agent.data.pool_use") > seen.value("60/s", "agent.triage.pool_use")  # what gives out
+
+
+def arrivals_by_step(seen: Seen, steps: int) -> list[int]:
+    """How many of the measured arrivals were due in each of so many equal parts of measure."""
+    load = seen.scenario.load
+    measured = [o.intended for o in seen.observations if o.phase is Phase.MEASURE]
+    begun = min(o.intended for o in seen.observations if o.phase is Phase.WARMUP) // 1e-9 * 1e-9
+    first = min(begun + load.warmup, min(measured))
+    counts = Counter(min(steps - 1, int((at - first) / load.measure * steps)) for at in measured)
+    return [counts[step] for step in range(steps)]
+
+
+def spike(folder: Path) -> None:
+    seen = see("spike", folder, levels=("50/s",), warmup_s=0.5, measure_s=5.0)
+    counts = arrivals_by_step(seen, 5)
+    assert counts[2] > 2 * max(counts[:2] + counts[3:])
+    assert seen.value("50/s", "success") == 1.0
+
+
+def ramp(folder: Path) -> None:
+    seen = see("ramp", folder, levels=("50/s",), warmup_s=0.5, measure_s=5.0)
+    counts = arrivals_by_step(seen, 10)
+    assert sum(counts[5:]) > 1.8 * sum(counts[:5])  # 400 % of shares against 150 %
+    assert seen.value("50/s", "success") == 1.0
+
+
 def canary(folder: Path) -> None:
     seen = see("canary", folder, warmup_s=0.2, measure_s=2.5)
     assert seen.judged.verdict.word == "failed: limit"
@@ -431,11 +461,12 @@ def llm_rate_limited(folder: Path) -> None:
 FACTS: dict[str, Callable[[Path], None]] = {
     fact.__name__: fact
     for fact in (
-        canary, capacity_closed, chain_enterprise, chain_sequential, chain_supervisor, concurrent_workflows,
-        concurrent_workflows_weekly,
-        contention, cpu_contention, cpu_pattern, fan_out, llm_anthropic, llm_openai, llm_rate_limited,
+        canary, capacity_closed, capacity_open, chain_enterprise, chain_sequential, chain_supervisor,
+        concurrent_workflows, concurrent_workflows_weekly, contention, cpu_contention, cpu_pattern, fan_out,
+        llm_anthropic, llm_openai, llm_rate_limited,
         memory_contention, memory_pattern, mixed_burst, open_poisson,
-        pool_exhaustion, queue_overflow, queue_redis, regression, soak, state_consistency, state_fallback,
+        pool_exhaustion, queue_overflow, queue_redis, ramp, regression, soak, spike, state_consistency,
+        state_fallback,
         state_hot_key, state_recovery, state_shared_context, state_ttl,
     )
 }  # fmt: skip

@@ -43,9 +43,9 @@ def containers_of(run_id: str) -> list[str]:
     """Short ids of those that carry the run's label, whatever their state."""
     client = docker.from_env()
     try:
-        return [
-            each.short_id for each in client.containers.list(all=True, filters={"label": f"{CONTAINER_LABEL}={run_id}"})
-        ]
+        ours = {"label": f"{CONTAINER_LABEL}={run_id}"}
+        # One that goes while it is being listed is gone.
+        return [each.short_id for each in client.containers.list(all=True, ignore_removed=True, filters=ours)]
     finally:
         client.close()
 

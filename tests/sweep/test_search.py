@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sweep.search import CLOSE, LEVELS_MIN, next_load, order
+from harness.sweep.search import AROUND_MAX, CLOSE, LEVELS_MIN, next_around, next_load, order
 
 
 def swept(holds: Callable[[int], bool], most: int = 500) -> dict[int, bool]:
@@ -87,3 +87,19 @@ def test_a_largest_load_of_nothing_is_refused() -> None:
     """There would be nothing to do."""
     with pytest.raises(ValueError, match="nothing to measure"):
         next_load({}, 0)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_near_a_guess_the_bound_is_bracketed_or_the_search_gives_up(limit: int, begun: int) -> None:
+    """Up or down from the guess; a guess that was right is found in two or three levels."""
+    held: dict[int, bool] = {}
+    while (load := next_around(held, begun)) is not None:
+        assert load >= 1
+        assert load not in held
+        held[load] = load <= limit
+    assert len(held) <= AROUND_MAX
+    below, broken = [load for load in held if held[load]], [load for load in held if not held[load]]
+    if 0.9 * limit <= begun <= 1.1 * limit and limit >= 2:
+        assert below
+        assert broken
+        assert max(below) <= limit < min(broken)

@@ -66,6 +66,15 @@ def test_without_limits_nothing_is_a_pass(run: RunBuilder) -> None:
     assert "baselines/" in verdict.sentences[0]
 
 
+def test_limits_of_another_target_are_none(run: RunBuilder) -> None:
+    """Those of `ours` say nothing of a target that is not ours: a pass by them alone would be one by nothing."""
+    run.sound()
+    run.target = "python:my_bot:run"
+    verdict = verdict_of(run, limits='[ours."10"]\np95 = "< 1 ms"')
+    assert (verdict.word, verdict.exit_code, verdict.limits_judged) == ("inconclusive", 3, False)
+    assert "[ours] are for the embedded orchestrator alone" in verdict.sentences[0]
+
+
 def test_a_pass_names_what_too_few_workflows_vouch_for(run: RunBuilder) -> None:
     """A value within its limit, whose 95 % bound is not, holds; the verdict claims no more than that."""
     run.sound()
