@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,8 @@ def capacity(
     import msgspec
 
     from harness.report.capacity import print_assessment
+    from harness.report.html.capacity import capacity_page
+    from harness.report.writing import HTML_FILE
     from harness.run.listening import Interrupt
     from harness.sweep.sweeping import Sweep
     from harness.sweep.what_if import read_changes
@@ -77,6 +80,9 @@ def capacity(
             changes=read_changes(what_if, plan.scenario),
         )
         folder, found = sweep.run()
+    command = shlex.join(["harness", "capacity", scenario, "--slo", slo, f"--most={most}", f"--sittings={sittings}"])
+    page = capacity_page(found, scenario=plan.scenario.name, command=command)
+    (folder / HTML_FILE).write_text(page, encoding="utf-8")
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:

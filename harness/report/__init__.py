@@ -17,6 +17,7 @@ REPORTERS: Mapping[str, str] = {
     "markdown": "harness.report.markdown:MarkdownReporter",
     "json": "harness.report.json_report:JsonReporter",
     "junit": "harness.report.junit:JunitReporter",
+    "html": "harness.report.html.reporter:HtmlReporter",
 }
 ENTRY_POINTS = "harness.reporters"
 """Where other packages register reporters of their own."""

@@ -25,7 +25,7 @@ MODELS = {
 
 def print_assessment(found: Assessment, out: TextIO) -> None:
     """Print it."""
-    for line in (*sentences(found), "", *aligned(list(_table(found))), *_refused(found), "", *_explained(found)):
+    for line in (*sentences(found), "", *aligned(assessment_table(found)), *refused(found), "", *explained(found)):
         out.write(line.rstrip() + "\n")
 
 
@@ -73,7 +73,12 @@ def _between(found: Assessment) -> str:
     return f" (90 %: {lower} to {upper})"
 
 
-def _table(found: Assessment) -> Iterator[list[str]]:
+def assessment_table(found: Assessment) -> list[list[str]]:
+    """A row a load beneath the headings."""
+    return list(_rows(found))
+
+
+def _rows(found: Assessment) -> Iterator[list[str]]:
     metrics = list(dict.fromkeys(name for level in found.levels for name in level.metrics))
     yield [UNITS[found.mode], "sittings", "ended/s", *metrics, "fullest pool"]
     for level in found.levels:
@@ -93,13 +98,15 @@ def _fullest(level: Level) -> str:
     return f"{agent} {level.pools[agent]:.0%}"
 
 
-def _refused(found: Assessment) -> Iterator[str]:
+def refused(found: Assessment) -> Iterator[str]:
+    """The levels that are not believed, and why."""
     for level in found.levels:
         for why in level.refused:
             yield f"level {level.load:g} is not believed: {why}"
 
 
-def _explained(found: Assessment) -> Iterator[str]:
+def explained(found: Assessment) -> Iterator[str]:
+    """What was used up, what the curve is like, and what another size would do."""
     yield from (f"the machine changed: {what}; measure again when it is quieter" for what in found.moved)
     if found.saturated:
         yield f"used up at the limit: {'; '.join(found.saturated)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from harness.observation.manifest import Manifest
@@ -15,42 +15,42 @@ from harness.report.gate import (
     picture_name,
     text_picture,
 )
-from harness.report.llm import AGENT_LLM_COLUMNS, agents_asking, has_calls, llm_remarks, llm_table
+from harness.report.llm import llm_remarks, llm_table
 from harness.report.rows import (
     BESIDE_COLUMNS,
-    BREAKER_COLUMNS,
-    FAULT_COLUMNS,
     LEVEL_COLUMNS,
-    RECOVERY_COLUMNS,
     ROWS_MAX,
     TOO_FEW_NOTE,
     any_too_few,
     beside_rows,
     bounds,
-    breaker_cells,
     cell,
-    counted,
-    fault_cells,
     level_rows,
     markdown_table,
     markdown_text,
     paired_lines,
-    recovery_cells,
     used_services,
 )
 from harness.report.sparkline import SPARKLINE_NOTE, sparkline
+from harness.report.tables import (
+    BOUNDS,
+    conditions,
+    event_tables,
+    generator_line,
+    length_line,
+    metrics_table,
+    not_measured,
+    part_tables,
+    services_table,
+    worker_table,
+)
 from harness.scenario.units import render
 from harness.statistics.level import LevelSummary
-from harness.statistics.metrics import FAULT_METRICS, LLM_METRICS, METRICS, SERVICE_METRICS, STATE_METRICS, Metric
 from harness.verdict.judge import JudgedRun
 from harness.verdict.verdict import Verdict
 
 BYTES_MAX = 900_000
 """A CI step summary of more than 1 MiB is refused as a whole."""
-
-BOUNDS = "95 % bounds, each one-sided"
-KIND_COLUMNS = ("arrivals", "success", "error", "p50", "p95", "p99")
-AGENT_COLUMNS = ("steps", "p50", "p95", "p99", "wait_p50", "wait_p95", "wait_p99", "pool_use", "failed", "retries")
 
 
 class MarkdownReporter:
@@ -84,13 +84,8 @@ def _lines(judged: JudgedRun) -> Iterator[str]:
     for level in summary.levels:
         yield from _level(level)
     yield from _services(manifest)
-    yield from ("### Conditions", "")
-    machine = manifest.machine
-    yield f"- repeat: `{manifest.command}`"
-    memory = render(machine.memory_bytes, "size")
-    yield f"- started {manifest.started_at} on {markdown_text(machine.cpu)}, {machine.cores} cores, {memory}"
-    yield f"- {markdown_text(machine.system)}, Python {machine.python}"
-    yield "- " + ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    yield from ("### Conditions", "", f"- repeat: `{manifest.command}`")
+    yield from (f"- {markdown_text(line)}" for line in conditions(manifest))
 
 
 def _levels(levels: Sequence[LevelSummary], verdict: Verdict) -> Iterator[str]:
@@ -147,35 +142,18 @@ def _checks(verdict: Verdict) -> Iterator[str]:
 
 
 def _level(level: LevelSummary) -> Iterator[str]:
-    length = "never reached" if level.measure_s is None else render(level.measure_s, "duration")
     yield from (f"### Level {level.level}", "")
-    yield f"{level.status.replace('_', ' ')}; measured for {length}, {counted(level)} workflows ended."
-    yield ""
-    found = {name: level.metric(name) for name in METRICS}
-    rows = [
-        [name, cell(metric, name), bounds(metric, name), str(metric.n)]
-        for name, metric in found.items()
-        if metric.value is not None
-    ]
-    yield from markdown_table(["metric", "value", BOUNDS, "n"], rows)
-    absent = {*STATE_METRICS, *FAULT_METRICS, *(() if has_calls(level) else LLM_METRICS)}
-    missing = [name for name, metric in found.items() if metric.value is None and name not in absent]
-    if missing:
+    yield from (length_line(level), "")
+    yield from markdown_table(*metrics_table(level))
+    if missing := not_measured(level):
         yield from (f"Not measured: {', '.join(missing)}.", "")
-    yield from _by_name("workflows", level.kinds, KIND_COLUMNS)
-    yield from _by_name("agent", level.agents, AGENT_COLUMNS, "agent")
-    yield from _by_name("agent's model", agents_asking(level), AGENT_LLM_COLUMNS, "agent")
-    yield from _by_name("service", level.services, tuple(SERVICE_METRICS), "service")
+    for table in part_tables(level):
+        yield from markdown_table(*table)
     yield from _series(level)
-    yield from markdown_table(FAULT_COLUMNS, [fault_cells(fault) for fault in level.faults])
-    yield from markdown_table(BREAKER_COLUMNS, [breaker_cells(use) for use in level.breakers])
-    yield from markdown_table(RECOVERY_COLUMNS, [recovery_cells(recovery) for recovery in level.crashes])
-    yield from markdown_table(["error class", "count"], [[name, str(count)] for name, count in level.errors.items()])
-    yield from markdown_table(["degraded", "count"], [[name, str(count)] for name, count in level.degraded.items()])
-    broken = [[f"`{metric}`", name] for metric, named in level.offenders.items() for name in named]
-    yield from markdown_table(["broken promise", "by"], broken)
-    yield from (_generator(level), "")
-    yield from _load_processes(level)
+    for table in event_tables(level):
+        yield from markdown_table(*table)
+    yield from (markdown_text(generator_line(level)), "")
+    yield from markdown_table(*worker_table(level))
 
 
 def _series(level: LevelSummary) -> Iterator[str]:
@@ -192,46 +170,4 @@ def _services(manifest: Manifest) -> Iterator[str]:
     if not used_services(manifest):
         return
     yield from ("### Services", "", f"State was kept in: {manifest.state}.", "")
-    rows = [
-        [used.service, used.provider, used.version, used.address, used.detail, "; ".join(used.passed_over)]
-        for used in manifest.services
-    ]
-    yield from markdown_table(["service", "from", "version", "address", "detail", "passed over"], rows)
-
-
-def _generator(level: LevelSummary) -> str:
-    generator = level.generator
-    if generator.cpu is None or generator.hub_lag_max_s is None:
-        return "The load process was not watched."
-    sound = "; ".join(markdown_text(reason) for reason in level.contaminated) or "sound"
-    cpu, lag = render(generator.cpu, "share"), render(generator.hub_lag_max_s, "duration")
-    if not generator.workers:
-        return f"Load process: {cpu} of a core, longest stall {lag}: {sound}."
-    return f"{len(generator.workers)} load processes, the busiest at {cpu} of a core, longest stall {lag}: {sound}."
-
-
-def _load_processes(level: LevelSummary) -> Iterator[str]:
-    """Of several, a row each."""
-    rows = [
-        [
-            each.name,
-            render(each.cpu, "share") if each.cpu is not None else "",
-            render(each.hub_lag_max_s, "duration") if each.hub_lag_max_s is not None else "",
-            render(each.late_max_s, "duration") if each.late_max_s is not None else "",
-            f"{each.clock_offset_s * 1e3:+.3g} ms, within {render(each.clock_error_s, 'duration')}",
-            each.lost,
-        ]
-        for each in level.generator.workers
-    ]
-    yield from markdown_table(["load process", "CPU", "longest stall", "latest start", "clock ahead", "lost"], rows)
-
-
-def _by_name(
-    what: str, table: Mapping[str, Mapping[str, Metric]], columns: Sequence[str], part: str = ""
-) -> Iterator[str]:
-    """`part` is what a limit's name begins with, like `agent`; empty for metrics of the level itself."""
-    rows = [
-        [name, *(cell(metrics.get(column), f"{part}.{name}.{column}" if part else column) for column in columns)]
-        for name, metrics in table.items()
-    ]
-    yield from markdown_table([what, *columns], rows)
+    yield from markdown_table(*services_table(manifest))

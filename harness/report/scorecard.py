@@ -23,7 +23,7 @@ def print_scorecard(runs: Sequence[JudgedRun], out: TextIO) -> None:
     """Print it, when there is more than one run and any of them has a control arm."""
     if len(runs) < 2 or not any(run.verdict.beside for run in runs):
         return
-    rows = [row for run in runs for row in _rows(run)]
+    rows = [row for run in runs for row in scorecard_rows(run)]
     out.write("\nresilience\n")
     for line in aligned([HEADINGS, *rows]):
         out.write(line + "\n")
@@ -32,7 +32,8 @@ def print_scorecard(runs: Sequence[JudgedRun], out: TextIO) -> None:
     out.write(f"{len(runs)} runs: {counted}\n")
 
 
-def _rows(run: JudgedRun) -> Iterator[list[str]]:
+def scorecard_rows(run: JudgedRun) -> Iterator[list[str]]:
+    """A row a level, as HEADINGS."""
     for level in run.summary.levels:
         yield [run.summary.scenario, level.level, _word(run.verdict, level), str(_bites(level)), *_cells(run, level)]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
-Ink = Literal["page", "text", "faint", "grid", "dot", "worse", "better", "same", "margin"]
+Ink = Literal["page", "text", "faint", "grid", "dot", "worse", "better", "same", "margin", "bad", "violet", "rose"]
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 COLOURS: Mapping[Ink, tuple[str, str]] = {
@@ -25,7 +25,10 @@ COLOURS: Mapping[Ink, tuple[str, str]] = {
     "worse": ("#c2410c", "#fb923c"),
     "better": ("#0f766e", "#2dd4bf"),
     "same": ("#0969da", "#58a6ff"),
-    "margin": ("#a16207", "#e3b341"),
+    "margin": ("#946200", "#e3b341"),
+    "bad": ("#cf222e", "#ff7b72"),
+    "violet": ("#8250df", "#bc8cff"),
+    "rose": ("#bf3989", "#f778ba"),
 }
 """On a light page, on a dark one; each is told from its neighbours by people who do not see red or green as well."""
 
@@ -95,7 +98,7 @@ class Drawing:
             f'height="{self.height}" role="img" aria-label={quoteattr(_legal(self.title))} font-family="{FONT}">'
         )
         names = f"<title>{_escaped(self.title)}</title>\n<desc>{_escaped(self.description)}</desc>"
-        return "\n".join([head, names, _sheet(), page, *self._parts, "</svg>", ""])
+        return "\n".join([head, names, f"<style>{dark_sheet()}</style>", page, *self._parts, "</svg>", ""])
 
 
 def wrapped(text: str, width: int, lines: int) -> list[str]:
@@ -114,9 +117,10 @@ def wrapped(text: str, width: int, lines: int) -> list[str]:
     return kept
 
 
-def _sheet() -> str:
+def dark_sheet() -> str:
+    """The rules that swap the colours of classes on a dark page."""
     rules = "".join(f".hp-f-{ink}{{fill:{dark}}}.hp-s-{ink}{{stroke:{dark}}}" for ink, (_, dark) in COLOURS.items())
-    return f"<style>@media (prefers-color-scheme:dark){{{rules}}}</style>"
+    return f"@media (prefers-color-scheme:dark){{{rules}}}"
 
 
 def _fill(ink: Ink) -> str:

@@ -7,7 +7,8 @@ import os
 from harness.report import reporter
 from harness.verdict.judge import JudgedRun
 
-FILES = (("markdown", "report.md"), ("junit", "junit.xml"), ("json", "report.json"))
+HTML_FILE = "report.html"
+FILES = (("markdown", "report.md"), ("junit", "junit.xml"), ("json", "report.json"), ("html", HTML_FILE))
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """Names the file that a step of GitHub's may add Markdown to."""
 
