@@ -16,6 +16,7 @@ from harness.terminal import EXIT_INTERRUPTED, progress_console, shown, signals
 
 if TYPE_CHECKING:
     from harness.run.plan import Plan
+    from harness.verdict.capacity import Assessment
 
 EXIT_UNKNOWN = 3
 
@@ -59,8 +60,6 @@ def capacity(
     import msgspec
 
     from harness.report.capacity import print_assessment
-    from harness.report.html.capacity import capacity_page
-    from harness.report.writing import HTML_FILE
     from harness.run.listening import Interrupt
     from harness.sweep.sweeping import Sweep
     from harness.sweep.what_if import read_changes
@@ -80,9 +79,7 @@ def capacity(
             changes=read_changes(what_if, plan.scenario),
         )
         folder, found = sweep.run()
-    command = shlex.join(["harness", "capacity", scenario, "--slo", slo, f"--most={most}", f"--sittings={sittings}"])
-    page = capacity_page(found, scenario=plan.scenario.name, command=command)
-    (folder / HTML_FILE).write_text(page, encoding="utf-8")
+    _write_page(folder, found, scenario, f"--slo={slo}", f"--most={most}", f"--sittings={sittings}")
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -92,6 +89,16 @@ def capacity(
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     if found.capacity is None or found.is_ours:
         raise click.exceptions.Exit(EXIT_UNKNOWN)
+
+
+def _write_page(folder: Path, found: Assessment, scenario: str, *words: str) -> None:
+    """The sweep's `report.html`."""
+    from harness.report.html.capacity import capacity_page
+    from harness.report.writing import HTML_FILE
+
+    command = shlex.join(["harness", "capacity", scenario, *words])
+    page = capacity_page(found, scenario=Path(scenario).stem, command=command)
+    (folder / HTML_FILE).write_text(page, encoding="utf-8")
 
 
 def _planned(
