@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 
@@ -16,7 +17,7 @@ def test_every_report_names_seed_verdict_and_command(
     name: str, failed: JudgedRun, report: Callable[[JudgedRun, str], str]
 ) -> None:
     """What is needed to repeat the run, and what broke."""
-    text = report(failed, name).replace("&quot;", '"').replace('\\"', '"')
+    text = unescape(report(failed, name)).replace('\\"', '"')
     assert "harness run hand_written" in text
     assert "seed" in text.lower()
     for broken in failed.verdict.failed:
@@ -37,5 +38,5 @@ def test_a_report_is_the_same_each_time(name: str, failed: JudgedRun, report: Ca
 
 def test_an_unknown_form_lists_the_known_ones() -> None:
     """With the nearest first."""
-    with pytest.raises(UsageError, match=r"did you mean 'console'\? \(known: console, json, junit, markdown\)"):
+    with pytest.raises(UsageError, match=r"did you mean 'console'\? \(known: console, html, json, junit, markdown\)"):
         reporter("consol")

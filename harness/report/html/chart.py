@@ -212,8 +212,10 @@ def _y_ticks(panel: Panel, low: float, high: float) -> Iterator[tuple[float, str
 
 
 def _size_ticks(panel: Panel, low: float, high: float) -> list[float]:
-    """Round in the unit that is shown: bytes are told in MiB."""
+    """Round in the unit that is shown: bytes are told in MiB, counts are whole."""
     most = max(2, min(TICKS_MAX, panel.height // 28))
+    if panel.unit == "count":  # there is no half of one
+        return [tick for tick in rounded_ticks(low, high, most) if tick == round(tick)]
     if panel.unit != "size":
         return rounded_ticks(low, high, most)
     unit = 2.0**30 if high >= 2.0**30 else 2.0**20
