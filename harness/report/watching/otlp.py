@@ -52,9 +52,9 @@ def otlp_mistakes(url: str) -> Iterator[str]:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
     except ValueError:
-        host, port = None, None
-    if host is None or port is None:
-        yield f"--otlp {url}: say the collector's address, as in http://127.0.0.1:4318"
+        parts, host, port = urlsplit(""), None, None
+    if parts.scheme not in PORTS or host is None or port is None:
+        yield "--otlp: say the collector's address (OTLP over HTTP), as in http://127.0.0.1:4318"
         return
     if parts.username is not None or parts.password is not None:
         yield "--otlp: leave names and passwords out of the URL; OTEL_EXPORTER_OTLP_HEADERS may hold them"

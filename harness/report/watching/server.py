@@ -61,7 +61,7 @@ class ViewServer:
             ) from error
         self._server.views = self
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="views", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="views", daemon=True
         )
 
     @property

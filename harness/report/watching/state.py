@@ -195,7 +195,7 @@ class RunState:
             )
         )
         if len(self._points) > POINTS_MAX:
-            self._points = self._points[1::2]
+            self._points = self._points[::2]  # the first stays, and so does the newest
 
     def _count(self, report: Progress) -> None:
         now, phase = self._now, counted_phase(report.phase)
