@@ -118,3 +118,10 @@ def test_the_dashboard_asks_only_for_metrics_and_labels_that_exist(state: RunSta
     shown = re.findall(r"\{\{(\w+)\}\}", json.dumps(dashboard))
     assert shown
     assert set(shown) <= labels
+
+
+def test_the_page_on_watching_names_every_metric_and_no_other(state: RunState) -> None:
+    """`docs/watching.md` against what is exported."""
+    text = (ROOT / "docs" / "watching.md").read_text()
+    exported = {sample.name for family in families(state).values() for sample in family.samples}
+    assert set(re.findall(r"`(harness_\w+)`", text)) == exported
