@@ -16,11 +16,11 @@ setup: $(STAMP) ## create .venv with everything that run and test need
 $(STAMP): pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python '>=3.11' $(VENV) && \
-	  uv pip install --quiet --python $(BIN)/python -e '.[postgres,embedded,llm,test,check]'; \
+	  uv pip install --quiet --python $(BIN)/python -e '.[postgres,embedded,llm,otel,test,check]'; \
 	else \
 	  $(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)' && \
 	  $(PYTHON) -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[postgres,embedded,llm,test,check]'; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[postgres,embedded,llm,otel,test,check]'; \
 	fi
 	@touch $(STAMP)
 

@@ -24,11 +24,13 @@ from harness.command.arguments import (
     llm_options,
 )
 from harness.command.crew import CrewWords, crew_options
+from harness.command.watching import Watching, WatchWords, watch_options
 from harness.errors import UsageError
 from harness.terminal import EXIT_INTERRUPTED, forget_stdout, progress_console, shown, signals
 
 if TYPE_CHECKING:
     from harness.gate.gating import GateOptions
+    from harness.run.listening import Interrupt
     from harness.run.plan import Options, Plan
     from harness.verdict.judge import JudgedRun
 
@@ -52,6 +54,7 @@ BASELINES_HELP = "Folder of the limits files.  [default: baselines/ beside the s
 @crew_options
 @gate_options
 @llm_options
+@watch_options
 @click.option("--allow-remote", is_flag=True, help="Let a scenario name hosts other than this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON report on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
@@ -70,6 +73,7 @@ def run(
     crew: CrewWords,
     gate: GateWords,
     llm: LlmWords,
+    watch: WatchWords,
     allow_remote: bool,
     as_json: bool,
     quiet: bool,
@@ -96,15 +100,14 @@ def run(
     comparing, plans = gate.options(), prepare_all(scenario, options, gate.words())
     if as_json and len(plans) > 1:
         raise UsageError("--json prints one document; run one scenario at a time with it")
-    codes, runs = [], []
-    for plan in plans:
-        code, judged = run_one(plan, comparing, as_json=as_json, quiet=quiet)
-        codes.append(code)
-        runs.append(judged)
-        if code == EXIT_INTERRUPTED:
-            break
-    print_scorecard(runs, sys.stdout)
-    raise click.exceptions.Exit(_worst(codes))
+    ended = []
+    with watch.watching() as watching:
+        for plan in plans:
+            ended.append(run_one(plan, comparing, watching, as_json=as_json, quiet=quiet))
+            if ended[-1][0] == EXIT_INTERRUPTED:
+                break
+    print_scorecard([judged for _, judged in ended], sys.stdout)
+    raise click.exceptions.Exit(_worst([code for code, _ in ended]))
 
 
 def prepare_all(names: Sequence[str], options: Options, further: Sequence[str] = ()) -> list[Plan]:
@@ -125,27 +128,20 @@ def prepare_all(names: Sequence[str], options: Options, further: Sequence[str] =
     return plans
 
 
-def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: bool) -> tuple[int, JudgedRun]:
+def run_one(
+    plan: Plan, comparing: GateOptions | None, watching: Watching | None = None, *, as_json: bool, quiet: bool
+) -> tuple[int, JudgedRun]:
     """Execute, judge and report one plan, compared with its baseline if that was asked for; with the exit code."""
-    from harness.report.live import LiveProgress
     from harness.report.writing import write_reports
-    from harness.run.controlled import execute_controlled
     from harness.run.listening import Interrupt
     from harness.verdict.judge import judge_run
 
-    errors = progress_console(quiet=quiet)
-    errors.print(f"{plan.scenario.name} · seed {plan.scenario.seed}", highlight=False)
     interrupt = Interrupt()
-    with signals(interrupt, errors), LiveProgress(errors) as progress:
-        tell = functools.partial(errors.print, highlight=False, soft_wrap=True)
-        if comparing is None:
-            run_dir = execute_controlled(plan, progress, interrupt, tell)
-        else:
-            from harness.gate.gating import Gating
-
-            run_dir = Gating(plan=plan, options=comparing, listener=progress, interrupt=interrupt, tell=tell).run()
+    watching = watching or Watching.alone()
+    run_dir = _execute(plan, comparing, watching, interrupt, quiet=quiet)
     judged = judge_run(run_dir)
     write_reports(judged)
+    watching.judged(judged)
     try:
         print_report(judged, "json" if as_json else "console", sys.stdout)
         if not as_json:
@@ -154,6 +150,25 @@ def run_one(plan: Plan, comparing: GateOptions | None, *, as_json: bool, quiet: 
     except BrokenPipeError:  # the verdict stands, whoever reads it
         forget_stdout()
     return EXIT_INTERRUPTED if interrupt.asked.is_set() else judged.verdict.exit_code, judged
+
+
+def _execute(
+    plan: Plan, comparing: GateOptions | None, watching: Watching, interrupt: Interrupt, *, quiet: bool
+) -> Path:
+    """Run it, shown on standard error and to whoever watches; the run's folder."""
+    from harness.report.live import LiveProgress
+    from harness.run.controlled import execute_controlled
+
+    errors = progress_console(quiet=quiet)
+    errors.print(f"{plan.scenario.name} · seed {plan.scenario.seed}", highlight=False)
+    watching.state.scenario_began(plan.scenario.name, plan.scenario.seed)
+    with signals(interrupt, errors), LiveProgress(errors, watching.state) as progress:
+        tell = watching.telling(functools.partial(errors.print, highlight=False, soft_wrap=True))
+        if comparing is None:
+            return execute_controlled(plan, progress, interrupt, tell)
+        from harness.gate.gating import Gating
+
+        return Gating(plan=plan, options=comparing, listener=progress, interrupt=interrupt, tell=tell).run()
 
 
 def print_report(judged: JudgedRun, name: str, out: Any) -> None:

@@ -88,8 +88,10 @@ class Progress(msgspec.Struct, tag_field="type", tag="progress", frozen=True, kw
     ok: int
     failed: int  # failed + unknown
     not_started: int
+    unknown: int = 0  # of `failed`
     p50_s: float | None = None
     p95_s: float | None = None
+    p99_s: float | None = None
 
 
 class Done(msgspec.Struct, tag_field="type", tag="done", frozen=True):

@@ -46,6 +46,7 @@ class Tally:
     def __init__(self) -> None:
         self.ok = 0
         self.failed = 0  # failed + unknown
+        self.unknown = 0  # of these
         self.not_started = 0
         self._buckets: Counter[int] = Counter()
 
@@ -59,6 +60,7 @@ class Tally:
             self.ok += 1
         else:
             self.failed += 1
+            self.unknown += observation.outcome is Outcome.UNKNOWN
         self._buckets[math.floor(math.log(max(took_s, 1e-9)) * BUCKETS_PER_E)] += 1
 
     def quantile_s(self, share: float) -> float | None:
@@ -93,8 +95,10 @@ class Tallies:
             ok=tally.ok,
             failed=tally.failed,
             not_started=tally.not_started,
+            unknown=tally.unknown,
             p50_s=tally.quantile_s(0.50),
             p95_s=tally.quantile_s(0.95),
+            p99_s=tally.quantile_s(0.99),
         )
 
 

@@ -114,6 +114,12 @@ class Faults:
         self._ready = threading.Event()
         self._thread: threading.Thread | None = None
         self._trouble: HarnessError | None = None
+        self._active: dict[int, str] = {}
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The kinds of those that act now."""
+        return tuple(self._active.values())
 
     def begin(self, at: float) -> None:
         """The measure phase began (s from t0)."""
@@ -159,6 +165,10 @@ class Faults:
         """One fault from its beginning to its end."""
 
         def note(turn: Turn, *, bites: int = 0, detail: str = "") -> None:
+            if turn == "began":
+                self._active[place] = window.kind
+            elif turn in ("lifted", "failed"):
+                self._active.pop(place, None)
             at = time.monotonic() - self._t0
             event = FaultEvent(
                 level=self._level, fault=place, kind=window.kind, turn=turn, at=at, bites=bites, detail=detail

@@ -47,6 +47,11 @@ class Cast:
         if self.provider is not None:
             self.provider.measure_began(at)
 
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The kinds of what is broken on purpose now."""
+        return self.faults.active + self.outages.active
+
 
 class Following:
     """One level from the first word of its load process to the last."""
@@ -68,9 +73,13 @@ class Following:
         latest = time.monotonic() + lasts_s
         decode = msgspec.json.Decoder(LoadReport).decode
         cut: LevelEnd | None = None
+        broken: tuple[str, ...] = ()
         while True:
             cast.outages.look()
             cast.faults.look()
+            if cast.broken != broken:
+                broken = cast.broken
+                listener.faults_changed(broken)
             if cut is None and (cut := self._cut()) is not None:
                 load.tell(msgspec.json.encode(Stop()))
                 latest = time.monotonic() + LOAD_OVERTIME_S

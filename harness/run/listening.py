@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +20,9 @@ class Listener(Protocol):
 
     def report(self, level: str, report: LoadReport, sample: ResourceSample | None) -> None:
         """The load process said something; `sample` is the newest resource sample."""
+
+    def faults_changed(self, active: Sequence[str]) -> None:
+        """A fault began or was lifted: the kinds of all that act now."""
 
     def level_ended(self, end: LevelEnd) -> None:
         """The level is over and all of its files are written."""
@@ -37,5 +41,7 @@ class Silent:
     def level_started(self, level: str, index: int, count: int) -> None: ...
 
     def report(self, level: str, report: LoadReport, sample: ResourceSample | None) -> None: ...
+
+    def faults_changed(self, active: Sequence[str]) -> None: ...
 
     def level_ended(self, end: LevelEnd) -> None: ...

@@ -30,6 +30,11 @@ class Outages:
         self._keeping_time: threading.Thread | None = None
         self._trouble: HarnessError | None = None
 
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Those that go on now, as `redis.outage`."""
+        return tuple(f"{service}.outage" for service in sorted([*self._paused]))
+
     def begin(self, at: float) -> None:
         """The measure phase began (s from t0)."""
         if self._ahead:

@@ -47,6 +47,9 @@ class Hopeless:
     def level_ended(self, end: LevelEnd) -> None:
         """Nothing is left to end."""
 
+    def faults_changed(self, active: Sequence[str]) -> None:
+        """A sweep breaks nothing."""
+
     def report(self, level: str, report: LoadReport, sample: ResourceSample | None) -> None:
         """Look at what ended so far."""
         if not isinstance(report, Progress) or report.phase != Phase.MEASURE or self.why:

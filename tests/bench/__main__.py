@@ -17,6 +17,7 @@ SCRIPTS = (
     "durable.py",
     "llm.py",
     "proxy.py",
+    "watching.py",
     "gate.py",
 )
 

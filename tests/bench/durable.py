@@ -176,6 +176,9 @@ class Silent:
     def level_started(self, level: str, index: int, count: int) -> None:
         """Nothing."""
 
+    def faults_changed(self, active: object) -> None:
+        """Not of interest here."""
+
     def report(self, level: str, report: object, sample: object) -> None:
         """Nothing."""
 

@@ -130,6 +130,9 @@ class Told:
     def level_started(self, level: str, index: int, count: int) -> None:
         """Nothing to keep."""
 
+    def faults_changed(self, active: object) -> None:
+        """Not of interest here."""
+
     def report(self, level: str, report: object, sample: object) -> None:
         """Nothing to keep."""
 

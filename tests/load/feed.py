@@ -1,4 +1,5 @@
-"""Feeds Locust's statistics in bulk and by its own event, side by side; prints both as JSON.
+"""Feeds Locust's statistics in bulk and by its own event, side by side, and the counts for the person watching; prints
+both, and those beside what they are of, as JSON.
 
 In a process of its own, because importing Locust patches the process.
 """
@@ -7,12 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from random import Random
 from typing import Any
 
+import msgspec
 from locust.stats import RequestStats
 
-from harness.load.tally import METHOD, feed_locust, latency_s
+from harness.load.tally import METHOD, Tallies, feed_locust, latency_s
 from harness.observation.observation import Observation, Outcome, Phase
 
 
@@ -50,7 +53,13 @@ def main() -> None:
         single.log_request(METHOD, seen.kind, None if took_s is None else round(took_s * 1e3), 0)
         if seen.outcome is not Outcome.OK:
             single.log_error(METHOD, seen.kind, seen.error_class)
-    json.dump([shown(bulk), shown(single)], sys.stdout)
+    tallies = Tallies()
+    for seen in observations:
+        tallies.add(seen)
+    progress = msgspec.to_builtins(tallies.progress(1.0, Phase.DRAIN, users=3, in_flight=2))
+    times_s = sorted(took_s for took_s in map(latency_s, observations) if took_s is not None)
+    truth = {"outcomes": Counter(seen.outcome for seen in observations), "times_s": times_s}
+    json.dump([shown(bulk), shown(single), progress, truth], sys.stdout)
 
 
 if __name__ == "__main__":

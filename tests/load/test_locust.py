@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 import harness.load
 from harness.observation.observation import Outcome, Phase, PhaseMark
@@ -30,13 +32,30 @@ def locust(serve: Path | None, *arguments: str) -> subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
-def test_bulk_feeding_gives_the_statistics_that_locusts_own_event_gives() -> None:
-    """The same table and the same errors, sample for sample."""
+@pytest.fixture(scope="module")
+def fed() -> Any:
+    """What `feed.py` prints."""
     script = Path(__file__).parent / "feed.py"
-    out = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
-    bulk, single = json.loads(out.stdout)
+    return json.loads(subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout)
+
+
+def test_bulk_feeding_gives_the_statistics_that_locusts_own_event_gives(fed: Any) -> None:
+    """The same table and the same errors, sample for sample."""
+    bulk, single, *_ = fed
     assert bulk == single
     assert bulk["entries"]["total"][0] == 3000
+
+
+def test_the_person_watching_is_told_of_unknown_ends_and_of_the_tail(fed: Any) -> None:
+    """Unknown ends are a part of the failed ones; percentiles are right to 1 %."""
+    *_, progress, truth = fed
+    count, times_s = Counter(truth["outcomes"]), truth["times_s"]
+    assert (progress["ok"], progress["unknown"], progress["not_started"]) == (
+        count["ok"], count["unknown"], count["not_started"],
+    )  # fmt: skip
+    assert progress["failed"] == count["failed"] + count["unknown"]
+    for name, share in (("p50_s", 0.50), ("p95_s", 0.95), ("p99_s", 0.99)):
+        assert progress[name] == pytest.approx(times_s[math.ceil(share * len(times_s)) - 1], rel=0.011)
 
 
 def test_a_scenario_can_be_driven_by_hand(bench: Any) -> None:

@@ -49,6 +49,17 @@ def test_an_outage_ends_though_nobody_looks(server: ProcessServer) -> None:
     outages.end()
 
 
+def test_an_outage_is_told_of_while_it_goes_on(server: ProcessServer) -> None:
+    """By the name of the service."""
+    outages = Outages([Outage(service="redis", at=0.0, lasts=60.0)], {"redis": server}, t0=time.monotonic())
+    assert outages.active == ()
+    outages.begin(0.0)
+    wait_until(lambda: is_still(server))
+    assert outages.active == ("redis.outage",)
+    outages.end()
+    assert outages.active == ()
+
+
 def test_one_outage_may_follow_the_other_at_once(server: ProcessServer) -> None:
     """The end of the first is not the end of the second."""
     entries = [Outage(service="redis", at=0.0, lasts=0.2), Outage(service="redis", at=0.2, lasts=600.0)]
