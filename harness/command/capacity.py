@@ -57,9 +57,6 @@ def capacity(
     Loads are workflows at once, or arrivals a second where the scenario's load is open. Nothing is told beyond the
     largest load that was measured.
     """
-    import msgspec
-
-    from harness.report.capacity import print_assessment
     from harness.run.listening import Interrupt
     from harness.sweep.sweeping import Sweep
     from harness.sweep.what_if import read_changes
@@ -80,15 +77,23 @@ def capacity(
         )
         folder, found = sweep.run()
     _write_page(folder, found, scenario, f"--slo={slo}", f"--most={most}", f"--sittings={sittings}")
+    _print(folder, found, as_json=as_json)
+    if interrupt.asked.is_set():
+        raise click.exceptions.Exit(EXIT_INTERRUPTED)
+    if found.capacity is None or found.is_ours:
+        raise click.exceptions.Exit(EXIT_UNKNOWN)
+
+
+def _print(folder: Path, found: Assessment, *, as_json: bool) -> None:
+    import msgspec
+
+    from harness.report.capacity import print_assessment
+
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
         print_assessment(found, sys.stdout)
         click.echo(f"\nreports: {shown(folder)}")
-    if interrupt.asked.is_set():
-        raise click.exceptions.Exit(EXIT_INTERRUPTED)
-    if found.capacity is None or found.is_ours:
-        raise click.exceptions.Exit(EXIT_UNKNOWN)
 
 
 def _write_page(folder: Path, found: Assessment, scenario: str, *words: str) -> None:

@@ -12,6 +12,7 @@ SCRIPTS = (
     "load.py",
     "crew.py",
     "judge.py",
+    "report.py",
     "stores.py",
     "history.py",
     "durable.py",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 from harness.report.html.reporter import HtmlReporter
 from harness.verdict.judge import JudgedRun, judge_run
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.bench.judge import write_run
 
 COUNTS = {3_000: ("<= 1.5", "<= 2"), 1_000_000: ("<= 3", "<= 15")}
@@ -27,9 +30,8 @@ def main() -> None:
         label = f"HTML report of {count:,} observations"
         print(f"{label + ', MB':55} {rounds[0][0]:.3g}  aim {size_aim}")
         times = [time_s for _, time_s in rounds]
-        print(
-            f"{label + ', s':55} median {statistics.median(times):.3g}  ({min(times):.3g}-{max(times):.3g})  aim {time_aim}"
-        )
+        middle, fastest, slowest = statistics.median(times), min(times), max(times)
+        print(f"{label + ', s':55} median {middle:.3g}  ({fastest:.3g}-{slowest:.3g})  aim {time_aim}")
 
 
 def _written(judged: JudgedRun) -> tuple[float, float]:
