@@ -21,6 +21,7 @@ from harness.command.doctor import doctor as doctor_command
 from harness.command.duet import duet as duet_command
 from harness.command.faults import faults as faults_command
 from harness.command.history import history as history_command
+from harness.command.init import init as init_command
 from harness.command.llm import llm as llm_command
 from harness.command.proxy import proxy as proxy_command
 from harness.command.run import BASELINES_HELP, prepare_all, print_report
@@ -126,6 +127,7 @@ def services() -> None:
         click.echo(line)
 
 
+commands.add_command(init_command)
 commands.add_command(llm_command)
 commands.add_command(history_command)
 commands.add_command(faults_command)

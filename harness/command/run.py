@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -83,31 +84,34 @@ def run(
     from harness.run.plan import Options
 
     options = Options(
-        levels=levels,
-        seed=seed,
-        time_scale=time_scale,
-        warmup_s=warmup,
-        measure_s=measure,
-        state=state,
-        redis_url=redis_url,
-        postgres_url=postgres_url,
-        llm=llm.choice(),
-        crew=crew.crew(),
-        allow_remote=allow_remote,
-        baselines=baselines,
-        reports=reports,
-    )
+        levels=levels, seed=seed, time_scale=time_scale, warmup_s=warmup, measure_s=measure, state=state,
+        redis_url=redis_url, postgres_url=postgres_url, llm=llm.choice(), crew=crew.crew(), allow_remote=allow_remote,
+        baselines=baselines, reports=reports,
+    )  # fmt: skip
     comparing, plans = gate.options(), prepare_all(scenario, options, gate.words())
     if as_json and len(plans) > 1:
         raise UsageError("--json prints one document; run one scenario at a time with it")
-    ended = []
-    with watch.watching() as watching:
-        for plan in plans:
-            ended.append(run_one(plan, comparing, watching, as_json=as_json, quiet=quiet))
-            if ended[-1][0] == EXIT_INTERRUPTED:
-                break
+    ended: list[tuple[int, JudgedRun]] = []
+    try:
+        with watch.watching() as watching:
+            for plan in plans:
+                ended.append(run_one(plan, comparing, watching, as_json=as_json, quiet=quiet))
+                if ended[-1][0] == EXIT_INTERRUPTED:
+                    break
+    finally:  # also of the runs before one in which the harness failed
+        _annotate(plans, [judged for _, judged in ended])
     print_scorecard([judged for _, judged in ended], sys.stdout)
     raise click.exceptions.Exit(_worst([code for code, _ in ended]))
+
+
+def _annotate(plans: Sequence[Plan], runs: Sequence[JudgedRun]) -> None:
+    """Tell a runner of GitHub's, if one reads us, which lines of which limits files were broken."""
+    from harness.report.annotations import Annotated, asked_for, workflow_commands
+
+    if asked_for():
+        pairs = [Annotated(judged, plan.limits_path) for plan, judged in zip(plans, runs, strict=False)]
+        for line in workflow_commands(pairs, Path(os.environ.get("GITHUB_WORKSPACE", ""))):
+            click.echo(line, err=True)  # standard output may be one JSON document; the runner reads both
 
 
 def prepare_all(names: Sequence[str], options: Options, further: Sequence[str] = ()) -> list[Plan]:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import operator
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import unknown_name
+from harness.scenario.lines import KeyLines
 from harness.scenario.loading import read_toml, report_mistakes
 from harness.scenario.mistakes import KeyPath, Mistake
 from harness.scenario.units import EXAMPLES, parse, render
@@ -120,6 +122,18 @@ def _read(document: Mapping[str, Any], known: _Known, limits: dict[KeyPath, Limi
                     yield Mistake(place, limit)
                 elif level in known.levels:
                     limits[place] = limit
+
+
+def limit_lines(text: str) -> dict[str, int]:
+    """Name of a limit -> the line of `text`, a limits file that was read before, which says it."""
+    lines = KeyLines(text)
+    found: dict[str, int] = {}
+    for section, by_level in tomllib.loads(text).items():
+        for level, written in by_level.items():
+            for place, metric, _ in _flat((section, level), written):
+                if (line := lines.line(place)) is not None:
+                    found[f'{section}."{level}".{metric}'] = line
+    return found
 
 
 def _flat(here: KeyPath, table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[KeyPath, str, Any]]:
