@@ -195,7 +195,9 @@ def export(root: Path, revision: str) -> Fetch:
             file.seek(0)
             try:
                 with tarfile.open(fileobj=file) as archive:
-                    archive.extractall(to, filter="data")
+                    if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later: it takes nothing that leads outside
+                        archive.extraction_filter = tarfile.data_filter
+                    archive.extractall(to)  # git's own files of a commit, whose paths it has checked
             except tarfile.TarError as error:
                 raise HarnessError(f"the files of {revision} cannot be had: {error}") from error
 

@@ -17,7 +17,7 @@ from harness.orchestrator.retry import RetryBudget
 
 LEAK_BYTES = 300_000
 FORGOTTEN_OF = 20
-CROSSED_OF = 64
+CROSSED_OF = 16
 Wrap = Callable[[AgentFunction], AgentFunction]
 
 
@@ -69,7 +69,7 @@ def cross_talk(options: Mapping[str, Any]) -> Embedded:
             nonlocal latest, calls
             latest, calls = await perform(call), calls + 1
             if calls % CROSSED_OF == 0:
-                await asyncio.sleep(0.003)
+                await asyncio.sleep(0.005)
                 return latest
             return latest
 
