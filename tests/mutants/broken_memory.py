@@ -17,7 +17,7 @@ from harness.orchestrator.retry import RetryBudget
 
 LEAK_BYTES = 300_000
 FORGOTTEN_OF = 20
-CROSSED_OF = 16
+CROSSED_OF = 40
 Wrap = Callable[[AgentFunction], AgentFunction]
 
 
