@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.terminal import EXIT_INTERRUPTED, progress_console, shown, signals
 
 if TYPE_CHECKING:
-    from harness.run.plan import Plan
+    from harness.run.plan import Options, Plan
     from harness.verdict.capacity import Assessment
 
 EXIT_UNKNOWN = 3
@@ -58,11 +58,15 @@ def capacity(
     largest load that was measured.
     """
     from harness.run.listening import Interrupt
+    from harness.run.plan import Options
     from harness.sweep.sweeping import Sweep
     from harness.sweep.what_if import read_changes
     from harness.verdict.objective import read_objective
 
-    objective, plan = read_objective(slo), _planned(scenario, measure, state, reports, crew, allow_remote=allow_remote)
+    objective = read_objective(slo)
+    options = Options(measure_s=measure, state=state, reports=reports, crew=crew.crew(), allow_remote=allow_remote)
+    sizes = [f"--what-if={size}" for size in what_if]
+    plan = _planned(scenario, options, f"--slo={slo}", f"--most={most}", f"--sittings={sittings}", *sizes)
     errors, interrupt = progress_console(quiet=quiet), Interrupt()
     with signals(interrupt, errors):
         sweep = Sweep(
@@ -76,7 +80,7 @@ def capacity(
             changes=read_changes(what_if, plan.scenario),
         )
         folder, found = sweep.run()
-    _write_page(folder, found, scenario, f"--slo={slo}", f"--most={most}", f"--sittings={sittings}")
+    _write_page(folder, found, plan)
     _print(folder, found, as_json=as_json)
     if interrupt.asked.is_set():
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
@@ -96,27 +100,24 @@ def _print(folder: Path, found: Assessment, *, as_json: bool) -> None:
         click.echo(f"\nreports: {shown(folder)}")
 
 
-def _write_page(folder: Path, found: Assessment, scenario: str, *words: str) -> None:
+def _write_page(folder: Path, found: Assessment, plan: Plan) -> None:
     """The sweep's `report.html`."""
     from harness.report.html.capacity import capacity_page
     from harness.report.writing import HTML_FILE
 
-    command = shlex.join(["harness", "capacity", scenario, *words])
-    page = capacity_page(found, scenario=Path(scenario).stem, command=command)
+    page = capacity_page(found, scenario=plan.scenario.name, command=plan.command)
     (folder / HTML_FILE).write_text(page, encoding="utf-8")
 
 
-def _planned(
-    scenario: str, measure: float | None, state: str | None, reports: Path, crew: CrewWords, *, allow_remote: bool
-) -> Plan:
-    """The scenario, whose load has a size that can be swept. Raises UsageError."""
-    from harness.run.plan import Options, prepare, scenario_files
+def _planned(scenario: str, options: Options, *words: str) -> Plan:
+    """The scenario, whose load has a size that can be swept; `words` are the sweep's own. Raises UsageError."""
+    from harness.run.plan import prepare, scenario_files
 
     files = scenario_files([scenario], SCENARIOS)
     if len(files) != 1:
         raise UsageError(f"{scenario}: is a folder; a sweep is of one scenario")
-    options = Options(measure_s=measure, state=state, reports=reports, crew=crew.crew(), allow_remote=allow_remote)
-    plan = prepare(files[0], options, command="harness capacity")
+    command = shlex.join(["harness", "capacity", shown(files[0]), *words, *options.words()])
+    plan = prepare(files[0], options, command=command)
     if plan.scenario.load.burst:
         raise UsageError(f"{scenario}: arrives in bursts, which have no steady load; use one with closed or open load")
     return plan
