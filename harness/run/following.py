@@ -77,8 +77,8 @@ class Following:
         while True:
             cast.outages.look()
             cast.faults.look()
-            if cast.broken != broken:
-                broken = cast.broken
+            if (now := cast.broken) != broken:
+                broken = now
                 listener.faults_changed(broken)
             if cut is None and (cut := self._cut()) is not None:
                 load.tell(msgspec.json.encode(Stop()))
