@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from harness.report.html.thinning import thinned_dots, thinned_line
-from harness.report.svg import COLOURS, Ink
+from harness.report.svg import Ink
 from harness.scenario.units import Kind, render
 from harness.statistics.quantile import Floats
 
@@ -88,8 +88,7 @@ class Path:
     d: str
     dots: bool
     wide: bool
-    colour: str = field(default="")
-    count: int = 0  # numbers behind it, of which the picture may show fewer
+    count: int  # numbers behind it, of which the picture may show fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +184,7 @@ def _path(panel: Panel, series: Series, low: float, high: float) -> Path:
         kept = known[thinned_line(x[known], y[known], COLUMNS)] if len(known) else known
         d = _line(x[kept], y[kept])
     count = int(np.isfinite(series.y).sum())
-    return Path(series.name, series.ink, d, series.dots, series.wide, COLOURS[series.ink][0], count)
+    return Path(series.name, series.ink, d, series.dots, series.wide, count)
 
 
 def _line(x: Floats, y: Floats) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from functools import cache
-from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from harness.report.rows import ROWS_MAX, plain
+from harness.report.script import policy, with_units
 from harness.report.svg import COLOURS, dark_sheet
 from harness.scenario.units import render
 
@@ -16,12 +15,17 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = "templates"
-SCRIPT = "report.js"
+SCRIPT, STYLE = "report.js", "report.css"
 
 
 def page(template: str, **shown: object) -> str:
     """Render a template of this package. What it may not execute stands as text."""
-    return _environment().get_template(template).render(policy=_policy(), **shown)
+    from markupsafe import Markup
+
+    script = with_units(_text(SCRIPT))
+    # Style and script are our own as they stand: they hold no text of a run.
+    own = {"style": Markup(_text(STYLE) + dark_sheet()), "script": Markup(script), "policy": policy(script)}
+    return _environment().get_template(template).render(**own, **shown)
 
 
 @cache
@@ -36,28 +40,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {
-        "plain": plain,
-        "duration": lambda value: render(value, "duration"),
-        "size": lambda v: render(v, "size"),
-    }
-    made.globals |= {"source": _source, "rows_max": ROWS_MAX, "dark_sheet": dark_sheet(), "colours": COLOURS}
+    made.filters |= {"plain": plain, "duration": lambda value: render(value, "duration")}
+    made.globals |= {"rows_max": ROWS_MAX, "colours": COLOURS}
     return made
 
 
 def _text(name: str) -> str:
     return files(__package__).joinpath(TEMPLATES, name).read_text(encoding="utf-8")
-
-
-def _source(name: str) -> object:
-    """A style sheet or script of our own, as it stands: it holds no text of a run."""
-    from markupsafe import Markup
-
-    return Markup(_text(name))
-
-
-def _policy() -> str:
-    """What the page may do: run this very script and use its own styles; load nothing, send nothing."""
-    digest = b64encode(sha256(_text(SCRIPT).encode()).digest()).decode()
-    own = f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"

@@ -99,13 +99,8 @@ def test_dots_are_counted_though_fewer_are_drawn() -> None:
     assert found is not None
     assert found.paths[0].count == 100_000
     assert 500 < found.paths[0].d.count("M") <= 2500
-    top = min(y for _, y in re_places(found.paths[0].d))
+    top = min(y for _, y in places(found))
     assert read_back(found, top) == pytest.approx(dots.y.max(), rel=0.01)
-
-
-def re_places(d: str) -> list[tuple[float, float]]:
-    """Of a path."""
-    return [(float(x), float(y)) for x, y in re.findall(r"M(-?[\d.]+) (-?[\d.]+)", d)]
 
 
 def test_an_axis_of_no_length_is_one_still() -> None:

@@ -4,15 +4,6 @@
   const SVG = "http://www.w3.org/2000/svg";
   const FULL = 1000;
 
-  const digits = (v) => (Math.round(v) >= 1000 ? v.toFixed(0) : String(Number(v.toPrecision(3))));
-  const told = {
-    duration: (v) => (v < 1 ? digits(v * 1e3) + " ms" : digits(v) + " s"),
-    size: (v) => (v >= 2 ** 30 ? digits(v / 2 ** 30) + " GiB" : digits(v / 2 ** 20) + " MiB"),
-    share: (v) => digits(v * 100) + " %",
-    rate: (v) => digits(v) + "/s",
-    count: (v) => digits(v),
-    cost: (v) => digits(v) + " USD",
-  };
   const places = {
     s: (x) => digits(x) + " s",
     percentile: (x) => "p" + Number((100 * (1 - 10 ** -x)).toFixed(x > 2 ? 2 : 1)),
