@@ -93,7 +93,7 @@ def test_a_server_of_ours_keeps_data_and_is_gone_afterwards(service: str, name: 
 
 
 def told_of(process: psutil.Process) -> tuple[set[str], str]:
-    """Where a process listens, and its command line; nothing of one that has ended (PostgreSQL's workers come and go)."""
+    """Where a process listens, and its command line; nothing of one that has ended: PostgreSQL has workers that do."""
     try:
         listening = {each.laddr.ip for each in process.net_connections() if each.status == "LISTEN"}
         return listening, " ".join(process.cmdline())

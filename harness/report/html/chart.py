@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.report.html.thinning import thinned_dots, thinned_line
 from harness.report.svg import Ink
@@ -23,6 +24,7 @@ ACROSS = 1000.0
 COLUMNS = 400
 DOTS_MAX = 2500
 TICKS_MAX = 5
+ROUNDING = 1e-6
 ROOM = 0.06
 """Share of a scale that stays free above the highest point."""
 
@@ -176,15 +178,20 @@ def _down(panel: Panel, y: Floats, low: float, high: float) -> Floats:
 def _path(panel: Panel, series: Series, low: float, high: float) -> Path:
     x, y = panel.across.at(series.x), _down(panel, series.y, low, high)
     if series.dots:
-        known = np.flatnonzero(np.isfinite(y) & (x >= 0) & (x <= ACROSS))
+        known = np.flatnonzero(np.isfinite(y) & _within(x))
         kept = known[thinned_dots(x[known], panel.height - y[known], DOTS_MAX)]
         d = "".join(f"M{_n(a)} {_n(b)}h0" for a, b in zip(x[kept], y[kept], strict=True))
     else:
-        known = np.flatnonzero((x >= 0) & (x <= ACROSS))
+        known = np.flatnonzero(_within(x))
         kept = known[thinned_line(x[known], y[known], COLUMNS)] if len(known) else known
         d = _line(x[kept], y[kept])
     count = int(np.isfinite(series.y).sum())
     return Path(series.name, series.ink, d, series.dots, series.wide, count)
+
+
+def _within(x: Floats) -> NDArray[np.bool_]:
+    """Which places are on the axis; its ends are, whatever rounding did to them."""
+    return (x > -ROUNDING) & (x < ACROSS + ROUNDING)
 
 
 def _line(x: Floats, y: Floats) -> str:
