@@ -6,10 +6,10 @@ SCENARIO ?= scenarios/concurrent_workflows.toml
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench gate-live golden resilience resilience-full runbook clean
+.PHONY: help setup run test check bench gate-live golden resilience resilience-full runbook reference clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with everything that run and test need
 
@@ -44,6 +44,9 @@ resilience-full: $(STAMP) ## the same at 10, 25 and 50: about an hour and a half
 
 runbook: $(STAMP) ## write docs/runbook from the catalogue: what each row breaks, how it shows, what to do
 	$(BIN)/harness runbook scenarios/resilience docs/runbook
+
+reference: $(STAMP) ## write docs/reference from the source: every key, fault and metric
+	$(BIN)/harness schema --reference docs/reference
 
 bench: $(STAMP) ## measure what the product costs, as ratios of interleaved rounds
 	$(BIN)/python -m tests.bench

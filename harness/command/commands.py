@@ -27,6 +27,7 @@ from harness.command.proxy import proxy as proxy_command
 from harness.command.run import BASELINES_HELP, prepare_all, print_report
 from harness.command.run import run as run_command
 from harness.command.runbook import runbook as runbook_command
+from harness.command.runbook import write_pages
 from harness.errors import UsageError
 from harness.terminal import progress_console, shown, signals
 
@@ -55,7 +56,7 @@ def judge(run_dir: Path, against: Path | None, as_json: bool) -> None:
 
 @commands.command()
 @click.argument("run_dir", metavar="RUN", type=FOLDER)
-@click.option("--format", "name", default="console", show_default=True, help="console, markdown, json or junit.")
+@click.option("--format", "name", default="console", show_default=True, help="console, markdown, json, junit or html.")
 def report(run_dir: Path, name: str) -> None:
     """Print a run's report."""
     from harness.report import reporter
@@ -93,11 +94,20 @@ def check(scenario: tuple[str, ...], baselines: Path | None, allow_remote: bool)
 
 
 @commands.command()
-def schema() -> None:
+@click.option("--reference", type=FOLDER, metavar="FOLDER",
+              help="Write pages for people instead: every key, every fault, every metric.")  # fmt: skip
+def schema(reference: Path | None) -> None:
     """Print the JSON Schema of scenario files, for editors."""
     from harness.scenario.loading import scenario_schema
 
-    click.echo(json.dumps(scenario_schema(), indent=2))
+    if reference is None:
+        click.echo(json.dumps(scenario_schema(), indent=2))
+        return
+    from harness.report.reference import reference as pages_of
+
+    pages = pages_of()
+    write_pages(reference, pages)
+    click.echo(f"{reference}: {', '.join(pages)}")
 
 
 @commands.command()

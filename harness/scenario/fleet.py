@@ -10,7 +10,7 @@ from typing import Literal
 class Fleet:
     """Instances of the target, each a process with state of its own. A workflow stays with the one it was sent to."""
 
-    size: int = 1
+    size: int = 1  # how many
     balance: Literal["round_robin", "least_loaded"] = "round_robin"  # least_loaded: fewest in flight of this sender's
 
 

@@ -25,8 +25,8 @@ Api = Literal["openai.chat", "openai.responses", "anthropic.messages"]
 class FallbackModel:
     """Who is asked while the breaker of `llm` keeps callers off the first: another model, of another provider."""
 
-    model: str
-    api: Api = "anthropic.messages"
+    model: str  # its name
+    api: Api = "anthropic.messages"  # its endpoint, of another provider
     at_once: int = 4  # calls to it; one more is not asked at all, so that it is not driven over
 
 
@@ -34,8 +34,8 @@ class FallbackModel:
 class Ask:
     """Asking a model over HTTP with its provider's own SDK: the agent's finding comes out of the answer."""
 
-    model: str
-    api: Api = "openai.chat"
+    model: str  # its name, one that the simulator knows
+    api: Api = "openai.chat"  # which endpoint, and thereby which SDK
     stream: bool = False  # the answer in pieces, as they are generated
     tool: bool = False  # the answer as the arguments of a tool call
     input_tokens: int = 300  # about; the prompt is filled up to it
@@ -60,7 +60,7 @@ class Ask:
 class Quota:
     """What a provider lets one model be asked for, by everybody together: buckets that refill without pause."""
 
-    requests: PerSecond | None = None
+    requests: PerSecond | None = None  # that may begin
     tokens: PerSecond | None = None  # openai: input, and the larger of max_tokens and its estimate, together
     input_tokens: PerSecond | None = None  # anthropic
     output_tokens: PerSecond | None = None  # anthropic
@@ -90,7 +90,7 @@ LlmFaultKind = Literal[
 class LlmFault:
     """How the simulated provider misbehaves. The first one of the list that concerns a request is what happens."""
 
-    fault: LlmFaultKind
+    fault: LlmFaultKind  # what happens
     share: Share = 1.0  # of the requests that it concerns, drawn by seed for each attempt
     first: int | None = None  # only the first so many attempts of each call: then it succeeds
     agent: str | None = None  # only requests of this agent
@@ -109,6 +109,6 @@ class Llm:
 
     models: Mapping[str, str] = field(default_factory=dict)  # further model names -> the latency class they have
     quota: Mapping[str, Quota] = field(default_factory=dict)  # by model
-    fault: tuple[LlmFault, ...] = ()
+    fault: tuple[LlmFault, ...] = ()  # how it misbehaves; the first that concerns a request
     sdk_retries: int = 0  # of the SDK itself, beneath every attempt of an agent: the two multiply
     port: int | None = None  # of the simulator, for targets that cannot be told; any free one when left out

@@ -21,16 +21,16 @@ from harness.scenario.units import Bytes, PerSecond, Seconds, Share
 class Think:
     """Waiting for a model: a time drawn from the latency model of that class, scaled by the scenario's time_scale."""
 
-    model: str
-    output_tokens: int = 60
+    model: str  # a class of models; an unknown one is answered with those that there are
+    output_tokens: int = 60  # of the answer that it waits for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What an agent really does in one attempt. All parts that are given happen, one after the other."""
 
-    think: Think | None = None
-    llm: Ask | None = None
+    think: Think | None = None  # wait for a model without asking one
+    llm: Ask | None = None  # ask a model over HTTP
     hand_over: HandOver | None = None  # after thinking or asking: another agent's finding is taken for its own
     wait: Seconds = 0.0  # a fixed wait; never scaled
     cpu: Seconds = 0.0  # thread CPU time burnt in the target's process pool
@@ -65,7 +65,7 @@ class Agent:
     pool: int = 20  # instances: steps of this agent that run at once
     deadline: Seconds = 30.0  # of one step, all its attempts and its wait for the pool together
     attempts: int = 3  # tries of one step, the first included
-    work: Work = field(default_factory=Work)
+    work: Work = field(default_factory=Work)  # what it does; nothing when left out
     waiting: int | None = None  # steps that may wait for an instance; one more fails (bulkhead_full); left out: any
     breaker: Breaker | None = None  # shared by all workflows; none when left out
     verify: bool = False  # its findings are checked before others build on them; a wrong one fails the attempt
@@ -75,13 +75,13 @@ class Agent:
 class Workflow:
     """One kind of job. For the embedded target it has a shape or steps of its own; for others, an input."""
 
-    kind: str
+    kind: str  # its name: reports and limits tell kinds apart
     weight: int = 1  # share of arrivals: kinds come in shuffled decks holding each kind `weight` times
-    shape: str | None = None
-    steps: tuple[Step, ...] = ()
+    shape: str | None = None  # sequential (when left out), supervisor, enterprise, or fan-out
+    steps: tuple[Step, ...] = ()  # instead of a shape: any graph without cycles
     work: Mapping[str, Work] = field(default_factory=dict)  # by agent: instead of the agent's own work
     deadline: Seconds = 30.0  # from acceptance; an unfinished workflow then fails
-    input: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)  # what is submitted, any JSON
 
     @property
     def declared_steps(self) -> tuple[Step, ...]:
@@ -101,9 +101,9 @@ class Load:
     burst_size: int | None = None  # burst only; all at once when left out
     burst_every: Seconds = 1.0  # burst only
     in_flight_max: int = 1000  # open and burst: users at most; later arrivals wait for a free one and count as late
-    warmup: Seconds = 3.0
-    measure: Seconds = 22.0
-    drain: Seconds = 30.0
+    warmup: Seconds = 3.0  # not judged; the target's first steps are not its pace
+    measure: Seconds = 22.0  # arrivals due within it are judged
+    drain: Seconds = 30.0  # how long to wait for what is in flight; what has not ended then counts as a lower bound
     until_ok: int | None = None  # end `measure` early once this many workflows of it were ok
 
     @property
@@ -189,19 +189,19 @@ class Crash:
 class Outage:
     """A service that does not answer for a while (SIGSTOP: connections are taken, replies never come)."""
 
-    service: Literal["redis", "postgres"]
+    service: Literal["redis", "postgres"]  # one that the run started itself
     at: Seconds  # after the measure phase began
-    lasts: Seconds
+    lasts: Seconds  # then it goes on (SIGCONT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpCall:
     """A request template: `{id}`, `{kind}`, `{seed}`, `{input}` and `{input.KEY}` are filled in, JSON types kept."""
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    json: Any = None
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"  # of HTTP
+    url: str  # where to; a host of this machine, or --allow-remote
+    headers: Mapping[str, str] = field(default_factory=dict)  # sent with it
+    json: Any = None  # the body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,18 +211,18 @@ class HttpPoll:
     Pointers are JSON pointers (RFC 6901).
     """
 
-    url: str
-    every: Seconds = 0.1
-    until: Mapping[str, tuple[Any, ...]]
-    ok: Mapping[str, Any]
+    url: str  # what to ask
+    every: Seconds = 0.1  # between an answer and the next question
+    until: Mapping[str, tuple[Any, ...]]  # pointer -> values; one of them there is the end
+    ok: Mapping[str, Any]  # pointer -> the value that says it went well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpEvents:
     """The end is a named server-sent event of the submit's own reply. A stream that ends without it is `unknown`."""
 
-    until: tuple[str, ...]
-    ok: tuple[str, ...]
+    until: tuple[str, ...]  # names of events that end it
+    ok: tuple[str, ...]  # which of them say that it went well
     step: str | None = None  # an event name that reports steps; read by `steps`
 
 
@@ -230,39 +230,38 @@ class HttpEvents:
 class HttpSteps:
     """Where a reply reports steps: `at` points to a list, the others into each item. Times are seconds."""
 
-    at: str = ""
-    agent: str = "/agent"
-    started: str = "/started"
-    ended: str = "/ended"
+    at: str = ""  # a JSON pointer to the list
+    agent: str = "/agent"  # pointer to the agent's name
+    started: str = "/started"  # pointer to when it began
+    ended: str = "/ended"  # pointer to when it ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http:
     """A black-box service. Without poll and events the submit's own response is the end."""
 
-    submit: HttpCall
+    submit: HttpCall  # how a workflow is begun
     ok: Mapping[str, Any] = field(default_factory=dict)  # pointers the response must equal; status 2xx always
-    poll: HttpPoll | None = None
-    events: HttpEvents | None = None
+    poll: HttpPoll | None = None  # how its end is found, if not in the answer
+    events: HttpEvents | None = None  # how it is found in a stream
     rejected_status: tuple[int, ...] = (429, 503)  # definitely not started; Retry-After is obeyed
-    # pointer -> "exists" | { equals = template } | { python = "module:function" }; a reply that breaks one is corrupted
-    expect: Mapping[str, Any] = field(default_factory=dict)
-    steps: HttpSteps | None = None
+    expect: Mapping[str, Any] = field(default_factory=dict)  # pointer -> "exists", { equals = … }, { python = "m:f" }
+    steps: HttpSteps | None = None  # where the answer tells of its steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Python:
     """Rules for a target given as `python:module:attribute`."""
 
-    expect: Mapping[str, Any] = field(default_factory=dict)
+    expect: Mapping[str, Any] = field(default_factory=dict)  # pointer -> rule, as for http
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """Which process of a black-box target to measure. Exactly one."""
 
-    pid: int | None = None
-    port: int | None = None
+    pid: int | None = None  # this process
+    port: int | None = None  # the process that listens there, on this machine
     command: str | None = None  # a substring of the command line
 
 
@@ -270,26 +269,25 @@ class Watch:
 class Scenario:
     """One file in `scenarios/`: the target, what arrives, how, and for how long."""
 
-    name: str
-    description: str
+    name: str  # the file's name without .toml
+    description: str  # a line, for people
     target: str = "embedded"  # embedded | http | python:module:attribute
-    seed: int = 1
+    seed: int = 1  # of everything that is drawn: the same one, the same workflows
     time_scale: float = 1.0  # multiplies drawn latencies only
-    load: Load
-    workflow: tuple[Workflow, ...]
-    agent: Mapping[str, Agent] = field(default_factory=dict)
-    orchestrator: Orchestrator = field(default_factory=Orchestrator)
-    state: State = field(default_factory=State)
+    load: Load  # what arrives, how much of it and for how long
+    workflow: tuple[Workflow, ...]  # the kinds of jobs
+    agent: Mapping[str, Agent] = field(default_factory=dict)  # by name; the embedded orchestrator's
+    orchestrator: Orchestrator = field(default_factory=Orchestrator)  # bounds of the embedded orchestrator
+    state: State = field(default_factory=State)  # where state is kept
     fleet: Fleet | None = None  # several instances of the target; one when left out
-    shared: Mapping[str, Shared] = field(default_factory=dict)
-    crash: Crash | None = None
-    outage: tuple[Outage, ...] = ()
+    shared: Mapping[str, Shared] = field(default_factory=dict)  # by name: documents that all workflows write to
+    crash: Crash | None = None  # where the orchestrator is ended and started again
+    outage: tuple[Outage, ...] = ()  # services that do not answer for a while
     fault: tuple[Mapping[str, Any], ...] = ()  # kind, at, for, and the kind's own parameters: `harness faults`
     control: bool = False  # run the same load and seed once more with nothing broken, and tell both
     objective: Share | None = None  # of workflows that are to succeed, 99 % when left out; the rest is the error budget
-    # metrics (or error.CLASS) that must have been above zero at every level, else the run is inconclusive
-    sometimes: tuple[str, ...] = ()
-    llm: Llm | None = None
-    http: Http | None = None
-    python: Python = field(default_factory=Python)
-    watch: Watch | None = None
+    sometimes: tuple[str, ...] = ()  # metrics (or error.CLASS) that must be above zero at each level, else inconclusive
+    llm: Llm | None = None  # the provider of models, simulated
+    http: Http | None = None  # of target = "http"
+    python: Python = field(default_factory=Python)  # of target = "python:…"
+    watch: Watch | None = None  # whose process is measured, when we did not start it

@@ -16,9 +16,9 @@ from harness.scenario.units import Share
 class Step:
     """One agent's part of a workflow. `needs` names the earlier steps whose output it reads."""
 
-    name: str
-    agent: str
-    needs: tuple[str, ...] = ()
+    name: str  # unlike any other's in the workflow
+    agent: str  # who does it
+    needs: tuple[str, ...] = ()  # earlier steps whose output it reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
