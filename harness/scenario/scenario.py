@@ -77,7 +77,7 @@ class Workflow:
 
     kind: str  # its name: reports and limits tell kinds apart
     weight: int = 1  # share of arrivals: kinds come in shuffled decks holding each kind `weight` times
-    shape: str | None = None  # sequential (when left out), supervisor, enterprise, or fan-out
+    shape: str | None = None  # sequential, supervisor, enterprise, or fan-out; or `steps`
     steps: tuple[Step, ...] = ()  # instead of a shape: any graph without cycles
     work: Mapping[str, Work] = field(default_factory=dict)  # by agent: instead of the agent's own work
     deadline: Seconds = 30.0  # from acceptance; an unfinished workflow then fails
