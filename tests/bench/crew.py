@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -52,6 +53,7 @@ int main(void) {
     return 0;
 }
 """
+SHARE, PERIOD_US = 0.4, 10_000
 SERVERS, SERVICE_S, BOUND_S = 8, 0.05, 0.25
 QUEUE = f"""
 import asyncio, random
@@ -107,21 +109,51 @@ def our_late_s(rate: float, seconds: float) -> float:
         return quantile([seen.started - seen.intended for seen in driven.observations if seen.started], 0.99)
 
 
-def several(bench: Any, size: int) -> Any:
+@contextmanager
+def held(share: float) -> Iterator[Callable[[], list[str]]]:
+    """Makes beginnings of commands, each of which holds its process to this share of a core (cgroup, version 1 or 2).
+
+    So three processes have enough of two cores, and what a second one adds can be seen. Raises OSError where no cgroup
+    can be made.
+    """
+    first = Path("/sys/fs/cgroup/cpu")
+    made: list[Path] = []
+
+    def beginning() -> list[str]:
+        folder = (first if first.is_dir() else first.parent) / f"bench-{os.getpid()}-{len(made)}"
+        folder.mkdir()
+        made.append(folder)
+        quota_us = round(share * PERIOD_US)
+        if first.is_dir():
+            (folder / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (folder / "cpu.cfs_quota_us").write_text(str(quota_us))
+        else:
+            (folder / "cpu.max").write_text(f"{quota_us} {PERIOD_US}")
+        return ["sh", "-c", f'echo $$ > {folder}/cgroup.procs && exec "$0" "$@"']
+
+    try:
+        yield beginning
+    finally:
+        for folder in made:
+            folder.rmdir()
+
+
+def several(bench: Any, size: int, beginning: Callable[[], list[str]] = list) -> Any:
     """The level of a bench, driven by so many."""
     crew = CrewBench(bench, Crew(here=size))
-    crew.join(size)
+    for _ in range(size):
+        crew.join(1, beginning())
     driven = crew.finish()
     crew.end()
     return driven
 
 
-def throughput(size: int, seconds: float) -> tuple[float, float]:
+def throughput(size: int, seconds: float, beginning: Callable[[], list[str]] = list) -> tuple[float, float]:
     """Workflows a second that do nothing, by 64 users; and the load processes' CPU for each (s)."""
     with fresh_bench() as bench:
         bench.peer(uvloop=True)
         bench.write(Load(closed=(64,), warmup=1.0, measure=seconds, drain=5.0))
-        driven = several(bench, size)
+        driven = several(bench, size, beginning)
         cpu_s = sum(check.cpu or 0.0 for check in driven.of(LoadCheck) if check.users)  # a check covers a second
         ended = sum(seen.phase is Phase.MEASURE for seen in driven.observations)
         return ended / seconds, cpu_s / len(driven.observations)
@@ -188,9 +220,16 @@ def a_round(program: Path, seconds: float) -> dict[str, float]:
     }
     one, one_cpu_s = throughput(1, seconds)
     two, two_cpu_s = throughput(2, seconds)
+    try:
+        with held(SHARE) as beginning:
+            scaled = throughput(2, seconds, beginning)[0] / throughput(1, seconds, beginning)[0]
+    except OSError as error:
+        print(f"not measured, as no cgroup can be made here: load processes held to a share of a core ({error})")
+        scaled = math.nan
     return {
         **late,
         "2 load processes over 1, x  [1.6, with a core for each and one for the host]": two / one,
+        f"the same, each held to {SHARE:.0%} of a core, x  [1.6]": scaled,
         "their CPU a workflow, 2 over 1, x": two_cpu_s / one_cpu_s,
         "one load process of a crew, workflows a second": one,
         "10,000 waiting 2 s, 2 processes: p50 error, %  [1]": 100 * waiting(seconds),
