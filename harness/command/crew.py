@@ -96,10 +96,11 @@ def worker(master: str, folder: Path, once: bool, quiet: bool) -> None:
 
     from harness.child import Children
     from harness.load.control import Join
-    from harness.run.crew import parse_address, work_once
+    from harness.run.crew import check_host, parse_address, work_once
     from harness.run.listening import Interrupt
 
     host, port = parse_address("--master", master, PORT)
+    check_host("--master", host)
     join = Join(host=host, port=port, folder=str(folder.resolve()))
     errors, interrupt = progress_console(quiet=quiet), Interrupt()
     with (

@@ -32,6 +32,9 @@ def print_assessment(found: Assessment, out: TextIO) -> None:
 def sentences(found: Assessment) -> Iterator[str]:
     """The answer, and how far it can be trusted."""
     unit, capacity = UNITS[found.mode], found.capacity
+    if capacity is None and found.hopeless is not None:
+        yield f"fewer than {found.hopeless:g} {unit} within {found.objective}: {found.why}"
+        return
     if capacity is None:
         yield f"no capacity can be told: {found.why}"
         return
@@ -45,7 +48,7 @@ def sentences(found: Assessment) -> Iterator[str]:
             "which was hopeless"
         )
     elif capacity.at_least:
-        yield f"at least {capacity.load:g} {unit} within {found.objective}: the sweep ended there, nothing gave out"
+        yield f"at least {capacity.load:g} {unit} within {found.objective}: {_ended(found)}"
     else:
         between = _between(found)
         yield f"{capacity.load:.3g} {unit}{between} within {found.objective}; {capacity.limited_by} gives out first"
@@ -61,6 +64,15 @@ def sentences(found: Assessment) -> Iterator[str]:
         yield f"{said}, so it is ourselves that we measured" if found.is_ours else said
         if found.is_ours:
             yield f"  above {RIG_SHARE_MAX:.0%} it says nothing of the system: use a larger machine for the load"
+
+
+def _ended(found: Assessment) -> str:
+    """Why nothing is known of larger loads."""
+    if found.interrupted:
+        return "the sweep was interrupted there"
+    if found.doubted is not None:
+        return f"nothing gave out; {found.doubted:g} and more were measured, and are not believed"
+    return "the sweep ended there, nothing gave out"
 
 
 def _between(found: Assessment) -> str:
@@ -101,15 +113,19 @@ def _fullest(level: Level) -> str:
 def refused(found: Assessment) -> Iterator[str]:
     """The levels that are not believed, and why."""
     for level in found.levels:
-        for why in level.refused:
-            yield f"level {level.load:g} is not believed: {why}"
+        if level.refused:
+            first, *others = level.refused
+            more = f" (and {len(others)} more of that kind, in capacity.json)" if others else ""
+            yield f"level {level.load:g} is not believed: {first}{more}"
 
 
 def explained(found: Assessment) -> Iterator[str]:
     """What was used up, what the curve is like, and what another size would do."""
     yield from (f"the machine changed: {what}; measure again when it is quieter" for what in found.moved)
     if found.saturated:
-        yield f"used up at the limit: {'; '.join(found.saturated)}"
+        at_least = found.capacity is not None and found.capacity.at_least
+        where = "the largest load" if at_least else "the limit"
+        yield f"used up at {where}: {'; '.join(found.saturated)}"
     elif found.capacity is not None and not found.capacity.at_least:
         yield "used up at the limit: nothing that is watched; look at what the agents wait for"
     if found.fits:

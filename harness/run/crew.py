@@ -51,6 +51,14 @@ def work_once(children: Children, join: Join, interrupt: Interrupt) -> None:
         raise HarnessError(child.with_last_words(f"the load process ended with {code}"))
 
 
+def check_host(option: str, host: str) -> None:
+    """Whether the name leads anywhere, before somebody waits for it. Raises UsageError."""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise UsageError(f"{option} {host}: no such host ({error.strerror}); give its name or its address") from None
+
+
 def free_port(host: str) -> int:
     """One that nobody listens on at the moment."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

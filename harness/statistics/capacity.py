@@ -66,8 +66,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def capacity(measured: Sequence[Measured], objective: Sequence[Condition], *, seed: int = 1) -> Capacity:
-    """From every sitting of every level. Raises ValueError without an objective, below two levels, and where a metric
-    of the objective was not measured."""
+    """From every sitting of every level. Raises ValueError without an objective or a level, and where a metric of the
+    objective was not measured."""
     levels = _by_level(measured, objective)
     loads = np.array(sorted(levels))
     values = {each: [_values(levels[load], each) for load in loads] for each in objective}
@@ -115,8 +115,8 @@ def _by_level(measured: Sequence[Measured], objective: Sequence[Condition]) -> L
         if missing:
             raise ValueError(f"load {each.load:g} has no {', '.join(missing)}")
         levels.setdefault(each.load, []).append(each.metrics)
-    if len(levels) < 2:
-        raise ValueError(f"{len(levels)} level: between which loads it lies needs two at least")
+    if not levels:
+        raise ValueError("no level was measured")
     return levels
 
 

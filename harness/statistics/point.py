@@ -100,5 +100,6 @@ def _refusals(
         elif metric.too_few:
             found.append(f"{condition.metric} is of {metric.n} workflows, which are too few; measure for longer")
     if at_once is not None and mean_s is not None and (off := little(at_once, rate, mean_s)) > LITTLE_OFF_MAX:
-        found.append(f"{rate:.3g}/s of {mean_s:.3g} s each are not {at_once:g} at once (Little's law, {off:.0%} off)")
+        said = f"{rate:.3g}/s of {mean_s:.3g} s each are not {at_once:g} at once (Little's law, {off:.0%} off)"
+        found.append(f"{said}; warm up and measure for longer")
     return found

@@ -91,6 +91,7 @@ class Sweep:
             mode=mode,
             rig_rate=rig_rate,
             references=self._references,
+            interrupted=self._over,
         )
 
     def _look_at_reference(self, folder: Path, sitting: int) -> None:

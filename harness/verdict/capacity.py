@@ -20,7 +20,6 @@ SATURATED = 0.85
 SLOWER_TIMES = 3.0
 """A service whose p95 has grown to so many times what it is at the smallest load is in the way."""
 LAG_S = 0.05
-LEVELS_MIN = 2
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +35,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer. `capacity` None: too few levels can be believed, and `why` says it."""
+    """The answer. `capacity` None: no level can be believed, and `why` says it."""
 
     mode: str  # closed: workflows at once; open: arrivals a second
     objective: str
@@ -50,12 +49,19 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     rig_share: float | None = None  # of it that the system reaches at its capacity
     hopeless: float | None = None  # the smallest load that was ended early, as hopeless
     moved: tuple[str, ...] = ()  # what of the machine was not the same all the time
+    interrupted: bool = False  # there would have been more levels
     what_if: tuple[Prediction, ...] = ()
 
     @property
     def is_ours(self) -> bool:
         """Whether the rig would have given out soon, too."""
         return self.rig_share is not None and self.rig_share > RIG_SHARE_MAX
+
+    @property
+    def doubted(self) -> float | None:
+        """The smallest load beyond the capacity that was measured, and is not believed."""
+        held = self.capacity.load if self.capacity is not None else None
+        return min((each.load for each in self.levels if not each.sittings and each.load > (held or 0.0)), default=None)
 
 
 def assess(
@@ -66,15 +72,19 @@ def assess(
     mode: str,
     rig_rate: float | None = None,
     references: Sequence[Steady] = (),
+    interrupted: bool = False,
 ) -> Assessment:
     """From every sitting of every level. `text` is the objective as written, `rig_rate` the null orchestrator's."""
     levels = tuple(_levels(points))
     believed = [point for point in points if not point.refused]
-    loads = {point.load for point in believed}
-    if len(loads) < LEVELS_MIN:
+    hopeless = min((point.load for point in points if point.stopped), default=None)
+    if not believed:
         refused = dict.fromkeys(why for point in points for why in point.refused)
-        why = "; ".join(refused) or "nothing was measured"
-        return Assessment(mode=mode, objective=text, levels=levels, capacity=None, why=why, rig_rate=rig_rate)
+        why = "; ".join(refused) or ("it was interrupted" if interrupted else "nothing was measured")
+        return Assessment(
+            mode=mode, objective=text, levels=levels, capacity=None, why=why, rig_rate=rig_rate, hopeless=hopeless,
+            moved=tuple(moved(references)), interrupted=interrupted,
+        )  # fmt: skip
     measured = [Measured(point.load, point.metrics) for point in believed]
     found = capacity(measured, objective)
     curve = [(level.load, level.metrics["throughput"]) for level in levels if level.metrics.get("throughput")]
@@ -90,8 +100,9 @@ def assess(
         tied=tied(models) if models else (),
         rig_rate=rig_rate,
         rig_share=share,
-        hopeless=min((point.load for point in points if point.stopped), default=None),
+        hopeless=hopeless,
         moved=tuple(moved(references)),
+        interrupted=interrupted,
     )
 
 

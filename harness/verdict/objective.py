@@ -12,13 +12,18 @@ from harness.verdict.limits import LIMIT
 def read_objective(text: str, where: str = "--slo") -> tuple[Condition, ...]:
     """Its conditions, in order. Raises UsageError with every mistake, each beginning with `where`."""
     found, mistakes = list[Condition](), list[str]()
+    if not text.strip():
+        raise UsageError(f'{where}: is empty; write one like "p95 < 5 s, success >= 99 %"')
     for part in text.split(","):
+        if not part.strip():
+            mistakes.append(f"{where}: a condition is missing beside a comma")
+            continue
         metric = part.split("<")[0].split(">")[0].split("=")[0].strip()
         condition = _condition(metric, part.strip().removeprefix(metric))
         if isinstance(condition, Condition):
             found.append(condition)
         else:
-            mistakes.append(f"{where}: {part.strip() or 'nothing'}: {condition}")
+            mistakes.append(f"{where}: {part.strip()}: {condition}")
     named = [condition.metric for condition in found]
     mistakes += [f"{where}: {name}: is given twice" for name in dict.fromkeys(named) if named.count(name) > 1]
     if mistakes:

@@ -93,3 +93,9 @@ def test_one_worker_that_leaves_takes_no_other_with_it(tmp_path: Path) -> None:
         for worker in workers:
             worker.kill()
             worker.communicate()
+
+
+def test_a_master_whose_name_leads_nowhere_is_not_waited_for() -> None:
+    """Before anything is started."""
+    with pytest.raises(UsageError, match=r"--master nohost\.invalid: no such host"):
+        CliRunner().invoke(commands, ["worker", "--master", "nohost.invalid"], catch_exceptions=False)

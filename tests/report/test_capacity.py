@@ -34,6 +34,24 @@ def swept(
     return assess(points, SLO, text=WORDS, mode="closed", rig_rate=rig_rate)
 
 
+def cut(*doubted: int, interrupted: bool = False) -> Assessment:
+    """Held at 1 and at 2; what comes after is not believed."""
+    points = [
+        Point(load=load, sitting=1, run="r", ended=100, rate=load, mean_s=0.1, metrics={"p95": 0.1},
+              refused=("odd",) if load in doubted else ())
+        for load in (1, 2, *doubted)
+    ]  # fmt: skip
+    return assess(points, SLO, text=WORDS, mode="closed", interrupted=interrupted)
+
+
+def hopeless() -> Assessment:
+    """The first level was."""
+    why = "p95 is 9 s"
+    refused = (f"it was ended early, as hopeless: {why}",)
+    point = Point(load=8, sitting=1, run="r", ended=9, rate=1.0, mean_s=9.0, metrics={}, stopped=why, refused=refused)
+    return assess([point], SLO, text=WORDS, mode="closed")
+
+
 def said(found: Assessment) -> str:
     out = io.StringIO()
     print_assessment(found, out)
@@ -66,6 +84,12 @@ def test_levels_causes_and_the_law_come_after_it() -> None:
         (swept(0.001), "at least 32 at once within p95 < 1 s: the sweep ended there, nothing gave out"),
         (swept(5.0), "less than 1 at once: even that is not within p95 < 1 s (p95)"),
         (swept(refused=("it died",)), "no capacity can be told: it died"),
+        (cut(interrupted=True), "at least 2 at once within p95 < 1 s: the sweep was interrupted there"),
+        (
+            cut(4),
+            "at least 2 at once within p95 < 1 s: nothing gave out; 4 and more were measured, and are not believed",
+        ),
+        (hopeless(), "fewer than 8 at once within p95 < 1 s: it was ended early, as hopeless: p95 is 9 s"),
     ],
 )
 def test_what_was_not_reached_is_not_made_up(found: Assessment, start: str) -> None:

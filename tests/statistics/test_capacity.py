@@ -91,7 +91,7 @@ def test_the_same_sweep_says_the_same() -> None:
     ("measured", "objective", "said"),
     [
         (sittings({1: 1.0, 2: 2.0}), [], "without a condition"),
-        (sittings({1: 1.0}), [P95], "needs two"),
+        ([], [P95], "no level"),
         (sittings({1: 1.0, 2: 2.0}), [Condition("p99", "<", 1.0)], "load 1 has no p99"),
     ],
 )

@@ -56,10 +56,28 @@ def test_levels_that_are_not_believed_are_left_out_and_named() -> None:
     assert (named.load, named.sittings, named.refused) == (4, 0, ("Little's law",))
 
 
-def test_without_two_levels_nothing_is_told() -> None:
+def test_without_a_level_nothing_is_told() -> None:
     """Why is."""
-    found = assess([point(1, 0.1), point(2, 0.1, refused=("it died",))], SLO, text="", mode="closed")
+    found = assess([point(2, 0.1, refused=("it died",))], SLO, text="", mode="closed")
     assert (found.capacity, found.why) == (None, "it died")
+    assert assess([], SLO, text="", mode="closed").why == "nothing was measured"
+    assert assess([], SLO, text="", mode="closed", interrupted=True).why == "it was interrupted"
+
+
+@pytest.mark.parametrize(("p95", "load", "at_least"), [(0.1, 2.0, True), (5.0, None, False)])
+def test_one_level_says_on_which_side_of_it(p95: float, load: float | None, at_least: bool) -> None:
+    """At least so much, or less than that."""
+    found = assess([point(2, p95)], SLO, text="", mode="closed")
+    assert found.capacity is not None
+    assert (found.capacity.load, found.capacity.at_least) == (load, at_least)
+
+
+def test_what_lies_beyond_and_is_not_believed_is_known() -> None:
+    """The smallest such load; one below the answer is none."""
+    held = [point(load, 0.1) for load in (1, 4)]
+    bad = [point(load, 0.1, refused=("Little's law",)) for load in (2, 8, 16)]
+    assert assess([*held, *bad], SLO, text="", mode="closed").doubted == 8
+    assert assess(held, SLO, text="", mode="closed").doubted is None
 
 
 def test_other_resources_that_give_out() -> None:

@@ -21,7 +21,8 @@ def test_conditions_are_read_with_their_units() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "--slo: nothing: metric '' is unknown"),
+        (" ", '--slo: is empty; write one like "p95 < 5 s, success >= 99 %"'),
+        ("p95 < 5 s,", "--slo: a condition is missing beside a comma"),
         ("p59 < 5 s", "--slo: p59 < 5 s: metric 'p59' is unknown; did you mean"),
         ("p95", "--slo: p95: write p95, one of < <= > >=, and a duration, like"),
         ("p95 == 5 s", "--slo: p95 == 5 s: write p95, one of"),
