@@ -99,8 +99,8 @@ def _interval(drawn: Sequence[float | None], low: float, high: float) -> tuple[f
 
 
 def little(load: float, throughput: float, response_s: float, pause_s: float = 0.0) -> float:
-    """How far N = X (R + Z) is missed, as a share of N. `response_s` is the mean. Little (1961)."""
-    return abs(throughput * (response_s + pause_s) - load) / load
+    """By how much X (R + Z) is more than N, as a share of it. `response_s` is the mean. Little (1961)."""
+    return (throughput * (response_s + pause_s) - load) / load
 
 
 Levels = Mapping[float, Sequence[Mapping[str, float]]]

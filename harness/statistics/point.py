@@ -99,7 +99,11 @@ def _refusals(
             found.append(f"{condition.metric} was not measured")
         elif metric.too_few:
             found.append(f"{condition.metric} is of {metric.n} workflows, which are too few; measure for longer")
-    if at_once is not None and mean_s is not None and (off := little(at_once, rate, mean_s)) > LITTLE_OFF_MAX:
-        said = f"{rate:.3g}/s of {mean_s:.3g} s each are not {at_once:g} at once (Little's law, {off:.0%} off)"
-        found.append(f"{said}; warm up and measure for longer")
+    if at_once is not None and mean_s is not None:
+        off = little(at_once, rate, mean_s)
+        # Users who were refused, or of whom nothing was heard, spent time that is in no response.
+        spent_otherwise = any(level.metric(name).value for name in ("rejected_count", "unknown", "not_started"))
+        if off > LITTLE_OFF_MAX or (off < -LITTLE_OFF_MAX and not spent_otherwise):
+            said = f"{rate:.3g}/s of {mean_s:.3g} s each are not {at_once:g} at once (Little's law, {abs(off):.0%} off)"
+            found.append(f"{said}; warm up and measure for longer")
     return found

@@ -22,7 +22,7 @@ from harness.statistics.point import Point, point_of
 from harness.statistics.steady import Steady, steady_of
 from harness.sweep.hopeless import Hopeless
 from harness.sweep.search import next_around, next_load, order
-from harness.sweep.what_if import Change, pools_of
+from harness.sweep.what_if import Change, sizes_of
 from harness.verdict.capacity import Assessment, assess
 from harness.verdict.what_if import Prediction, measured_system, predict
 
@@ -110,14 +110,14 @@ class Sweep:
     def _what_if(self, folder: Path, change: Change, found: Assessment) -> Prediction:
         """What another size would hold: by the model, and as it is measured there."""
         scenario = self.plan.scenario
-        system = measured_system(self._points, pools_of(scenario), found.capacity, closed=self.is_closed)
-        changed = change.of(scenario)
+        changed, sizes = change.of(scenario), sizes_of(scenario)
+        system = measured_system(self._points, sizes, found.capacity, closed=self.is_closed, objective=self.objective)
         if isinstance(system, str):
             said = Prediction(change=str(change), why_not=system)
-        elif (pools := pools_of(changed)) == pools_of(scenario):
-            said = Prediction(change=str(change), why_not="its instances are no agent's; this can only be measured")
+        elif sizes_of(changed) == sizes:
+            said = Prediction(change=str(change), why_not="the model knows no such size; this can only be measured")
         else:
-            said = predict(system, {agent: pools[agent] for agent in system.pools}, str(change))
+            said = predict(system, sizes_of(changed), str(change))
         begun = said.load or (found.capacity.load if found.capacity else None)
         if begun is None:
             return said

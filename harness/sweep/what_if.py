@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from harness.errors import UsageError, unknown_name
 from harness.scenario.fleet import Fleet, instances
 from harness.scenario.scenario import Scenario
+from harness.verdict.what_if import Sizes
 
 _SIZE = re.compile(r"\s*([\w.-]+)\s*=\s*([0-9]+)\s*")
 
@@ -71,7 +72,8 @@ def read_changes(texts: tuple[str, ...], scenario: Scenario) -> tuple[Change, ..
     return tuple(changes)
 
 
-def pools_of(scenario: Scenario) -> dict[str, int]:
-    """Instances of each agent, over the whole fleet."""
-    size = instances(scenario.fleet)
-    return {name: agent.pool * size for name, agent in scenario.agent.items()}
+def sizes_of(scenario: Scenario) -> Sizes:
+    """What a model knows of, over the whole fleet."""
+    size, bounds = instances(scenario.fleet), scenario.orchestrator
+    pools = {name: agent.pool * size for name, agent in scenario.agent.items()}
+    return Sizes(pools, bounds.slots * size, bounds.queue * size)

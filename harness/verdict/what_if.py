@@ -1,22 +1,24 @@
 """What another size would hold: predicted from a sweep's measured service times, to be set beside a measurement. Pure.
 
-A workflow is taken to visit its agents one after the other, each a queue before so many instances (M/M/c; closed load:
-a closed network of them). Of the response time only the mean can be predicted, so the limit is taken to lie where the
-mean is what it was at the measured limit; and what the model says of the measured system scales what it says of the
-other.
+A workflow is taken to visit its agents one after the other, each a queue before so many instances (M/M/c), while it
+holds one of the orchestrator's slots; others wait in its queue, and one that finds that full is refused. Of the
+response time only the mean can be predicted, so the limit is taken to lie where the mean is what it was at the measured
+limit, or where too many are refused; and what the model says of the measured system scales what it says of the other.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from harness.statistics.capacity import Capacity
+from harness.statistics.capacity import Capacity, Condition
 from harness.statistics.point import Point
-from harness.statistics.queueing import Station, closed_response_s, open_response_s
+from harness.statistics.quantile import Floats
+from harness.statistics.queueing import Station, closed_throughputs, held
 
 USE_MIN, USE_MAX = 0.02, 0.9
 """Of a pool: between them its service time can be told from its use."""
@@ -25,7 +27,17 @@ OFF_MAX = 0.25
 PARALLEL = 1.1
 """Service times that add up to so much more than the response time were spent side by side."""
 LOAD_MAX = 5000
-"""Of closed load: beyond it the model takes longer than a measurement."""
+"""Workflows in the model: beyond them it takes longer than a measurement."""
+REFUSING = ("success", "rejected")
+"""Metrics that a refused workflow makes worse."""
+
+
+class Sizes(NamedTuple):
+    """Of a system, in all its instances together."""
+
+    pools: Mapping[str, int]  # instances of each agent
+    slots: int  # workflows that run at once
+    queue: int  # that may wait for a slot
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,34 +58,36 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A system as a sweep saw it: `pools` instances of each agent, `demands_s` of a workflow at each, `delay_s`
-    elsewhere, and the mean response time at its limit."""
+    """A system as a sweep saw it: its sizes, `demands_s` of a workflow at each agent, `delay_s` elsewhere, and the mean
+    response time at its limit."""
 
     closed: bool
-    pools: dict[str, int]
+    sizes: Sizes
     demands_s: dict[str, float]
     delay_s: float
     limit: float
-    mean_at_limit_s: float
+    mean_at_limit_s: float | None  # None: it was not time that gave out
+    refused_max: float | None = None  # share of arrivals that may be refused; None: the objective does not say
 
-    def stations(self, pools: Mapping[str, int]) -> list[Station]:
-        """With these many instances."""
-        return [Station(demand_s, pools[agent]) for agent, demand_s in self.demands_s.items()]
+    def throughputs(self, sizes: Sizes) -> Floats:
+        """With these sizes, of 1, 2, … workflows in slots."""
+        stations = [Station(demand_s, sizes.pools[agent]) for agent, demand_s in self.demands_s.items()]
+        return closed_throughputs(min(LOAD_MAX, sizes.slots), stations, self.delay_s)
 
 
 def measured_system(
-    points: Sequence[Point], pools: Mapping[str, int], found: Capacity | None, *, closed: bool
+    points: Sequence[Point],
+    sizes: Sizes,
+    found: Capacity | None,
+    *,
+    closed: bool,
+    objective: Sequence[Condition] = (),
 ) -> Measured | str:
     """From a sweep's points; a sentence that says why a model does not apply."""
     believed = [point for point in points if not point.refused and point.mean_s and point.rate]
     if found is None or found.load is None or found.at_least or len(believed) < 2:
         return "the sweep found no limit"
-    demands_s = {}
-    for agent, size in pools.items():
-        told = [point.pools[agent] * size / point.rate for point in believed
-                if USE_MIN <= point.pools.get(agent, 0.0) <= USE_MAX]  # fmt: skip
-        if told:
-            demands_s[agent] = float(np.mean(told))
+    demands_s = _demands_s(believed, sizes.pools)
     if not demands_s:
         return "no agent's service time could be told from the use of its instances"
     smallest = min(point.load for point in believed)
@@ -85,39 +99,80 @@ def measured_system(
         )
     loads = sorted({point.load for point in believed})
     means = [float(np.mean([point.mean_s for point in believed if point.load == load])) for load in loads]
+    at_limit_s = float(np.exp(np.interp(math.log(found.load), np.log(loads), np.log(means))))
     return Measured(
         closed=closed,
-        pools={agent: pools[agent] for agent in demands_s},
+        sizes=sizes,
         demands_s=demands_s,
         delay_s=max(0.0, alone_s - busy_s),
         limit=found.load,
-        mean_at_limit_s=float(np.exp(np.interp(math.log(found.load), np.log(loads), np.log(means)))),
+        mean_at_limit_s=None if found.limited_by in REFUSING else at_limit_s,
+        refused_max=_refused_max(objective),
     )
 
 
-def predict(system: Measured, pools: Mapping[str, int], change: str) -> Prediction:
-    """The limit with other numbers of instances."""
-    before, after = _limit(system, system.pools), _limit(system, pools)
+def _demands_s(points: Sequence[Point], pools: Mapping[str, int]) -> dict[str, float]:
+    """Of each agent whose use tells it: what a workflow keeps one of its instances busy for."""
+    found = {}
+    for agent, size in pools.items():
+        told = [point.pools[agent] * size / point.rate for point in points
+                if USE_MIN <= point.pools.get(agent, 0.0) <= USE_MAX]  # fmt: skip
+        if told:
+            found[agent] = float(np.mean(told))
+    return found
+
+
+def _refused_max(objective: Sequence[Condition]) -> float | None:
+    """The share of arrivals that an objective lets be refused."""
+    allowed = {"success": lambda bound: 1.0 - bound, "rejected": lambda bound: bound}
+    return min((allowed[each.metric](each.bound) for each in objective if each.metric in allowed), default=None)
+
+
+def predict(system: Measured, sizes: Sizes, change: str) -> Prediction:
+    """The limit with other sizes."""
+    before, after = _limit(system, system.sizes), _limit(system, sizes)
     if before is None or after is None:
-        return Prediction(change=change, why_not="the model knows no load at which the response would be as slow")
+        return Prediction(change=change, why_not="the model knows no load at which the objective would be missed")
     if abs(before / system.limit - 1) > OFF_MAX:
         why = f"the model is off for what was measured: it says {before:.3g}, which was {system.limit:.3g}"
         return Prediction(change=change, why_not=why, model_load=before)
     return Prediction(change=change, load=system.limit * after / before, model_load=before)
 
 
-def _limit(system: Measured, pools: Mapping[str, int]) -> float | None:
-    """The load at which the mean response time is what it was at the measured limit."""
-    stations, delay_s, wanted_s = system.stations(pools), system.delay_s, system.mean_at_limit_s
-    if system.closed:
-        return _crossing(lambda load: closed_response_s(load, stations, delay_s), wanted_s)
-    most = min(station.servers / station.demand_s for station in stations)
-    low, high = 0.0, most
-    if open_response_s(low, stations, delay_s) > wanted_s:
+def _limit(system: Measured, sizes: Sizes) -> float | None:
+    """The load at which the mean response time is what it was at the measured limit, or too many are refused."""
+    limits = _closed_limits(system, sizes) if system.closed else _open_limits(system, sizes)
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _closed_limits(system: Measured, sizes: Sizes) -> list[float | None]:
+    """By time, and by refusals, of which there are none until every place is taken."""
+    throughputs, wanted_s = system.throughputs(sizes), system.mean_at_limit_s
+    by_time = None
+    if wanted_s is not None:
+        by_time = _crossing(lambda load: load / throughputs[min(load, len(throughputs)) - 1], wanted_s)
+    return [by_time, None if system.refused_max is None else float(sizes.slots + sizes.queue)]
+
+
+def _open_limits(system: Measured, sizes: Sizes) -> list[float | None]:
+    """By time, and by refusals."""
+    throughputs, waiting = system.throughputs(sizes), min(LOAD_MAX, sizes.queue)
+    wanted_s, refused_max = system.mean_at_limit_s, system.refused_max
+    most = 2.0 * float(throughputs[-1])
+    return [
+        wanted_s and _largest(lambda rate: held(rate, throughputs, waiting).response_s <= wanted_s, most),
+        refused_max and _largest(lambda rate: held(rate, throughputs, waiting).refused <= refused_max, most),
+    ]
+
+
+def _largest(holds: Callable[[float], bool], most: float) -> float | None:
+    """The largest rate at which it holds; None: it does at `most`, or nowhere."""
+    low, high = most * 1e-6, most
+    if holds(high) or not holds(low):
         return None
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if open_response_s(middle, stations, delay_s) <= wanted_s else (low, middle)
+        low, high = (middle, high) if holds(middle) else (low, middle)
     return low
 
 

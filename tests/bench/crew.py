@@ -27,10 +27,10 @@ from harness.observation.observation import LoadCheck, Outcome, Phase
 from harness.run.listening import Interrupt
 from harness.run.plan import Options, prepare
 from harness.scenario.scenario import Load, Workflow
-from harness.statistics.queueing import erlang_c
 from harness.sweep.sweeping import Sweep
 from harness.verdict.objective import read_objective
 from tests.load.crew.conftest import CrewBench
+from tests.statistics.queues import erlang_c
 
 RATES = (100.0, 1000.0, 3000.0)
 PACER = r"""

@@ -102,7 +102,7 @@ def test_what_says_nothing_is_refused(measured: list[Measured], objective: list[
 
 
 def test_little_s_law() -> None:
-    """50 at once, 10 a second, 5 s each."""
+    """50 at once, 10 a second, 5 s each; less of it than there should be is below zero."""
     assert little(50, 10.0, 5.0) == pytest.approx(0.0)
-    assert little(50, 10.0, 4.0) == pytest.approx(0.2)
+    assert little(50, 10.0, 4.0) == pytest.approx(-0.2)
     assert little(50, 10.0, 4.0, pause_s=1.0) == pytest.approx(0.0)

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics.queueing import (
-    Station,
-    closed_response_s,
-    closed_throughput,
-    erlang_c,
-    mmc_wait_s,
-    open_response_s,
-)
+from harness.statistics.queueing import Station, closed_throughputs, held
+from tests.statistics.queues import closed_response_s, erlang_c, mmc_wait_s, open_response_s
+
+
+def closed_throughput(at_once: int, stations: list[Station], delay_s: float) -> float:
+    """The last of them."""
+    return float(closed_throughputs(at_once, stations, delay_s)[-1])
 
 
 @pytest.mark.parametrize(
@@ -98,3 +97,31 @@ def test_what_is_no_network_is_refused(at_once: int, stations: list[Station], de
         closed_throughput(at_once, stations, delay_s)
     with pytest.raises(ValueError, match="servers for a load"):
         erlang_c(0, 1.0)
+
+
+@given(st.floats(0.5, 60.0), st.lists(st.tuples(st.floats(0.01, 0.1), st.integers(1, 20)), min_size=1, max_size=3))
+def test_with_room_for_everybody_it_is_jackson_s_network(rate: float, drawn: list[tuple[float, int]]) -> None:
+    """Open queues, each by the formula for M/M/c, while none is near its limit."""
+    stations = [Station(demand, servers) for demand, servers in drawn]
+    if any(rate * each.demand_s > 0.8 * each.servers for each in stations):
+        return
+    found = held(rate, closed_throughputs(600, stations, 0.05), 600)
+    assert found.response_s == pytest.approx(open_response_s(rate, stations, 0.05), rel=1e-3)
+    assert found.refused < 1e-6
+
+
+@pytest.mark.parametrize("rate", [2.0, 10.0, 30.0])
+def test_with_few_places_it_is_the_textbook_s_queue(rate: float) -> None:
+    """M/M/1/K, K = 1 + 4: (1 - r) r^K / (1 - r^(K + 1)) are refused; where r is 1, one in K + 1."""
+    found, r = held(rate, closed_throughputs(1, [Station(0.1, 1)], 0.0), 4), rate * 0.1
+    refused = 1 / 6 if r == 1 else (1 - r) * r**5 / (1 - r**6)
+    assert found.refused == pytest.approx(refused)
+    inside = sum(n * r**n for n in range(6)) / sum(r**n for n in range(6))
+    assert found.response_s == pytest.approx(inside / (rate * (1 - refused)))
+
+
+def test_slots_without_a_queue_are_erlang_s_loss() -> None:
+    """M/M/c/c with c = 5 and 4 erlangs: 0.199 are refused (Erlang 1917), and nobody waits."""
+    found = held(40.0, closed_throughputs(5, [Station(0.1, 5)], 0.0), 0)
+    assert found.refused == pytest.approx(0.19907, abs=1e-5)
+    assert found.response_s == pytest.approx(0.1)

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import UsageError
 from harness.scenario.fleet import Fleet
 from harness.scenario.scenario import Agent, Load, Scenario, State, Workflow
-from harness.sweep.what_if import pools_of, read_changes
+from harness.sweep.what_if import read_changes, sizes_of
 
 SCENARIO = Scenario(
     name="s",
@@ -25,11 +25,14 @@ def test_a_size_becomes_another() -> None:
     texts = ("agent.data.pool = 9", "fleet.size=3", "orchestrator.slots = 7", "orchestrator.queue = 8",
              "orchestrator.cpu_workers = 2")  # fmt: skip
     pool, fleet, slots, queue, workers = (change.of(SCENARIO) for change in read_changes(texts, SCENARIO))
-    assert pools_of(pool) == {"data": 9, "triage": 2}
+    assert sizes_of(pool).pools == {"data": 9, "triage": 2}
     assert replace(pool, agent=SCENARIO.agent) == SCENARIO
-    assert pools_of(fleet) == {"data": 12, "triage": 6}
+    assert sizes_of(fleet).pools == {"data": 12, "triage": 6}
     balanced = replace(SCENARIO, fleet=Fleet(size=2, balance="least_loaded"))
     assert read_changes(("fleet.size = 3",), SCENARIO)[0].of(balanced).fleet == Fleet(size=3, balance="least_loaded")
+    assert sizes_of(fleet)[1:] == (3000, 3000)
+    assert (sizes_of(slots).slots, sizes_of(queue).queue) == (7, 8)
+    assert sizes_of(workers) == sizes_of(SCENARIO)
     assert (slots.orchestrator.slots, queue.orchestrator.queue, workers.orchestrator.cpu_workers) == (7, 8, 2)
     stored = replace(SCENARIO, state=State(store="postgres"))
     [pooled] = read_changes(("state.pool = 5",), stored)
