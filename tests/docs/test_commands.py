@@ -72,8 +72,8 @@ READ: Mapping[str, str] = {
     "harness run scenarios/resilience": "half an hour: tests/resilience and tests/scenarios run rows of it",
     "harness run regression --gate": "tests/gate",
     "harness baseline record regression": "tests/gate",
-    "harness run open_poisson --workers 1 --join 2 --listen 10.0.0.1": "tests/network: an address of another machine",
-    "harness worker --master 10.0.0.1": "tests/network",
+    "harness run open_poisson --workers 1 --join 2 --listen 10.0.0.1": "tests/load/crew: an address of another machine",
+    "harness worker --master 10.0.0.1": "tests/load/crew",
     "harness run llm_openai --level 10 --otlp http://127.0.0.1:4318": "tests/report/watching: it needs a collector",
     "harness capacity capacity_closed --slo 'p95 < 1 s, success >= 99 %' --most 100 "
     "--what-if 'agent.data.pool = 18' --what-if 'fleet.size = 2'": "tests/sweep",
