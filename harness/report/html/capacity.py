@@ -40,7 +40,7 @@ def capacity_page(found: Assessment, *, scenario: str, command: str) -> str:
 
 def _note(found: Assessment) -> str:
     return (
-        f"By {UNITS[found.mode]}; each point is the mean of a load's sittings. Shaded: where the capacity lies (90 %)."
+        f"Across: {UNITS[found.mode]}. Each point is the mean of a load's sittings. Shaded: where the capacity lies (90 %)."
     )
 
 

@@ -229,12 +229,12 @@ def _size_ticks(panel: Panel, low: float, high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each decade, or the decades alone where those were too many."""
+    """1, 2 and 5 of each decade; the decades alone where those were too many, round numbers where they were too few."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [m * 10.0**e for e in decades for m in (1, 2, 5) if low <= m * 10.0**e <= high]
     if len(found) > TICKS_MAX + 1:
         found = [10.0**e for e in decades if low <= 10.0**e <= high]
-    return found
+    return found if len(found) > 1 else [tick for tick in rounded_ticks(low, high, TICKS_MAX) if tick > 0]
 
 
 def _shades(panel: Panel) -> Iterator[tuple[float, float, str]]:

@@ -45,6 +45,13 @@ def test_a_value_can_be_read_back_from_its_place(scale: Scale) -> None:
         assert read_back(found, y) == pytest.approx(value, rel=0.002, abs=tolerance)
 
 
+def test_a_narrow_logarithmic_scale_has_more_than_one_label() -> None:
+    """Between 0.7 and 1.2 s there is only one of 1, 2 and 5."""
+    labels = [label for _, label in made([0.74, 1.16], scale="log").y_ticks]
+    assert len(labels) > 2
+    assert "1 s" in labels
+
+
 def test_a_line_is_broken_where_nothing_is_known() -> None:
     """Two parts, each begun anew; a point alone is seen as a dot."""
     assert made([1.0, 2.0, float("nan"), 3.0, 4.0]).paths[0].d.count("M") == 2
