@@ -39,7 +39,7 @@ def capacity_page(found: Assessment, *, scenario: str, command: str) -> str:
 
 
 def _note(found: Assessment) -> str:
-    return f"Across: {UNITS[found.mode]}. A point is the mean of a load's sittings. Shaded: where the capacity lies (90 %)."
+    return f"Across: {UNITS[found.mode]}. A point is the mean of a load's sittings. Shaded: the capacity (90 %)."
 
 
 def _drawn(found: Assessment) -> Iterator[Drawn]:
