@@ -110,14 +110,15 @@ class Sweep:
     def _what_if(self, folder: Path, change: Change, found: Assessment) -> Prediction:
         """What another size would hold: by the model, and as it is measured there."""
         scenario = self.plan.scenario
-        changed, sizes = change.of(scenario), sizes_of(scenario)
+        changed = change.of(scenario)
+        sizes, others = sizes_of(scenario), sizes_of(changed)
         system = measured_system(self._points, sizes, found.capacity, closed=self.is_closed, objective=self.objective)
         if isinstance(system, str):
             said = Prediction(change=str(change), why_not=system)
-        elif sizes_of(changed) == sizes:
+        elif others == sizes:
             said = Prediction(change=str(change), why_not="the model knows no such size; this can only be measured")
         else:
-            said = predict(system, sizes_of(changed), str(change))
+            said = predict(system, others, str(change))
         begun = said.load or (found.capacity.load if found.capacity else None)
         if begun is None:
             return said

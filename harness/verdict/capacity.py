@@ -77,32 +77,32 @@ def assess(
     """From every sitting of every level. `text` is the objective as written, `rig_rate` the null orchestrator's."""
     levels = tuple(_levels(points))
     believed = [point for point in points if not point.refused]
-    hopeless = min((point.load for point in points if point.stopped), default=None)
+    known = Assessment(
+        mode=mode,
+        objective=text,
+        levels=levels,
+        capacity=None,
+        rig_rate=rig_rate,
+        hopeless=min((point.load for point in points if point.stopped), default=None),
+        moved=tuple(moved(references)),
+        interrupted=interrupted,
+    )
     if not believed:
         refused = dict.fromkeys(why for point in points for why in point.refused)
         why = "; ".join(refused) or ("it was interrupted" if interrupted else "nothing was measured")
-        return Assessment(
-            mode=mode, objective=text, levels=levels, capacity=None, why=why, rig_rate=rig_rate, hopeless=hopeless,
-            moved=tuple(moved(references)), interrupted=interrupted,
-        )  # fmt: skip
+        return msgspec.structs.replace(known, why=why)
     measured = [Measured(point.load, point.metrics) for point in believed]
     found = capacity(measured, objective)
     curve = [(level.load, level.metrics["throughput"]) for level in levels if level.metrics.get("throughput")]
     models = fits(*zip(*curve, strict=True)) if mode == "closed" and len(curve) > 3 else ()
     share = found.throughput / rig_rate if found.throughput is not None and rig_rate else None
-    return Assessment(
-        mode=mode,
-        objective=text,
-        levels=levels,
+    return msgspec.structs.replace(
+        known,
         capacity=found,
         saturated=tuple(_saturated(levels, found)),
         fits=models,
         tied=tied(models) if models else (),
-        rig_rate=rig_rate,
         rig_share=share,
-        hopeless=hopeless,
-        moved=tuple(moved(references)),
-        interrupted=interrupted,
     )
 
 

@@ -155,7 +155,7 @@ def _closed_limits(system: Measured, sizes: Sizes) -> list[float | None]:
 
 
 def _open_limits(system: Measured, sizes: Sizes) -> list[float | None]:
-    """By time, and by refusals."""
+    """By time, and by refusals; of arrivals at random some always find it full, so that none refused has no limit."""
     throughputs, waiting = system.throughputs(sizes), min(LOAD_MAX, sizes.queue)
     wanted_s, refused_max = system.mean_at_limit_s, system.refused_max
     most = 2.0 * float(throughputs[-1])

@@ -96,10 +96,6 @@ OTHERS: Mapping[str, str] = {
 }
 
 
-def words_of(command: str) -> tuple[str, ...]:
-    return COMMANDS.get(command, ())
-
-
 def test_no_command_is_left_out() -> None:
     """What is shown is in one of the tables, and nothing else is."""
     assert sorted(COMMANDS) == sorted([*AS_IS, *SHORTENED, *SERVING, *READ, *OTHERS])
@@ -108,7 +104,7 @@ def test_no_command_is_left_out() -> None:
 @pytest.mark.parametrize("command", AS_IS)
 def test_it_does_what_is_shown(command: str, project: Project) -> None:
     """As it is written; where it cannot here, it says what is missing, and starts nothing."""
-    words = words_of(command)
+    words = COMMANDS[command]
     env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     if words[0] == "cd":
         assert (project.folder / words[1] / "scenarios").is_dir()
@@ -121,7 +117,7 @@ def test_it_does_what_is_shown(command: str, project: Project) -> None:
 @pytest.mark.parametrize("command", SHORTENED)
 def test_it_runs_in_seconds(command: str, project: Project) -> None:
     """With less to do, it comes to a verdict, or says why the little that there was does not carry one."""
-    done = project.run(*words_of(command), *SHORTENED[command])
+    done = project.run(*COMMANDS[command], *SHORTENED[command])
     assert done.returncode in (0, 1, 3), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
@@ -129,7 +125,7 @@ def test_it_runs_in_seconds(command: str, project: Project) -> None:
 @pytest.mark.parametrize("command", SERVING)
 def test_it_serves_until_it_is_interrupted(command: str, project: Project) -> None:
     """It says where, and goes away when it is told to."""
-    words = words_of(command)
+    words = COMMANDS[command]
     serving = subprocess.Popen(
         [sys.executable, "-m", *words, *ANY_PORT[words[1]]],
         cwd=project.folder,
@@ -153,9 +149,9 @@ def test_it_serves_until_it_is_interrupted(command: str, project: Project) -> No
 
 @pytest.mark.parametrize("command", READ)
 def test_it_is_a_command_line(command: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every option exists and takes what it is given; scenarios that are named are without mistakes."""
+    """Every option exists and takes what it is given; scenarios that are named are there (`make check` checks them)."""
     monkeypatch.chdir(project.folder)
-    _, name, *arguments = words_of(command)
+    _, name, *arguments = COMMANDS[command]
     found: click.Command = harness_commands.commands[name]
     if isinstance(found, click.Group):
         found, arguments = found.commands[arguments[0]], arguments[1:]
