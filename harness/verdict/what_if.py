@@ -159,10 +159,12 @@ def _open_limits(system: Measured, sizes: Sizes) -> list[float | None]:
     throughputs, waiting = system.throughputs(sizes), min(LOAD_MAX, sizes.queue)
     wanted_s, refused_max = system.mean_at_limit_s, system.refused_max
     most = 2.0 * float(throughputs[-1])
-    return [
-        wanted_s and _largest(lambda rate: held(rate, throughputs, waiting).response_s <= wanted_s, most),
-        refused_max and _largest(lambda rate: held(rate, throughputs, waiting).refused <= refused_max, most),
-    ]
+    limits = []
+    if wanted_s is not None:
+        limits.append(_largest(lambda rate: held(rate, throughputs, waiting).response_s <= wanted_s, most))
+    if refused_max:
+        limits.append(_largest(lambda rate: held(rate, throughputs, waiting).refused <= refused_max, most))
+    return limits
 
 
 def _largest(holds: Callable[[float], bool], most: float) -> float | None:

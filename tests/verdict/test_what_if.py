@@ -146,6 +146,15 @@ def test_arrivals_find_a_place_as_often_as_before() -> None:
     assert held(more * 0.98, throughputs, 40).refused < 0.01 < held(more * 1.05, throughputs, 40).refused
 
 
+def test_arrivals_of_whom_none_may_be_refused_are_limited_by_time_alone() -> None:
+    """`success >= 100 %`: some always find it full, so the model has no rate for it, and says what it knows."""
+    throughputs = closed_throughputs(1000, [Station(0.1, 8)], 0.0)
+    wanted_s = held(72.0, throughputs, 1000).response_s
+    system = bounded(1000, 1000, closed=False, limit=72.0, mean_at_limit_s=wanted_s, refused_max=0.0)
+    assert predict(system, system.sizes._replace(pools={"data": 16}), "agent.data.pool = 16").load is not None
+    assert predict(system, system.sizes, "same").load == pytest.approx(72.0)
+
+
 def test_what_refuses_and_what_is_slow_are_told_apart() -> None:
     """A limit by success says nothing of how slow is too slow."""
     by_time, by_success = system(), system(Capacity(load=14.0, limited_by="success"))
