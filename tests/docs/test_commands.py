@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from harness.command.commands import commands as harness_commands
+from harness.verdict.verdict import EXIT_CODES
 from tests.docs.documents import ROOT, commands, snippet
 from tests.docs.project import QUICK, Project, limits_of
 
@@ -240,6 +242,11 @@ def test_the_action_refuses_what_makes_no_sense(
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout + done.stderr
     assert not (project.folder / "seen").exists()
+
+
+def test_the_action_knows_every_word_of_a_verdict() -> None:
+    """And ranks it."""
+    assert sorted(runpy.run_path(STEP[1])["WORDS"]) == sorted({word.partition(":")[0] for word in EXIT_CODES})
 
 
 def test_the_actions_steps_take_inputs_from_the_environment_only() -> None:

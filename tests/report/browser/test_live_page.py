@@ -7,21 +7,16 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from harness.load.control import PhaseChanged, Progress
+from harness.load.control import PhaseChanged
 from harness.observation.manifest import LevelEnd
 from harness.report.watching.server import ViewServer
 from harness.report.watching.state import RunState
 from tests.report.browser.visiting import DESK, PHONE, Visits, overhang, violations
 from tests.report.html.test_reporter import HOSTILE
+from tests.report.watching.telling import tell
 
+BUSY = {"users": 25, "in_flight": 24, "failed": 3, "p50_s": 0.5, "p95_s": 1.25, "p99_s": 2.0}
 POINTS = "paths => paths.map(path => path.getAttribute('d').match(/[ML]/g).length)"
-
-
-def tell(state: RunState, at: float, ok: int, *, phase: str = "measure") -> None:
-    """The load process says how many were ok by then."""
-    times = {"p50_s": 0.5, "p95_s": 1.25, "p99_s": 2.0}
-    report = Progress(at=at, phase=phase, users=25, in_flight=24, ok=ok, failed=3, not_started=0, **times)
-    state.report("25", report, None)
 
 
 @pytest.fixture
@@ -32,7 +27,7 @@ def state() -> RunState:
     state.level_started("25", 0, 2)
     state.report("25", PhaseChanged(at=0.0, phase="measure", ends_at=60.0), None)
     for second in (1, 2, 3):
-        tell(state, second, 10 * second)
+        tell(state, 10 * second, at=second, **BUSY)
     return state
 
 
@@ -55,7 +50,7 @@ def test_what_came_before_and_what_comes_is_shown(visits: Visits, state: RunStat
     assert [number(page, name) for name in ("in flight", "ok", "failed", "p95")] == ["24", "30", "3", "1.25 s"]
     in_flight, *_ = page.eval_on_selector_all("#charts path", POINTS)
     assert in_flight == 3
-    tell(state, 4.0, 1234)
+    tell(state, 1234, at=4.0, **BUSY)
     expect(page.locator("dl")).to_contain_text("1234")
     expect(page.locator("#charts svg").first).to_have_attribute(
         "aria-label", "In flight over time, 0 to 30; now in flight 24"
@@ -68,10 +63,10 @@ def test_a_fault_is_named_while_it_acts_and_shaded_afterwards(visits: Visits, st
     """In every chart over time."""
     page = visits.open(address)
     state.faults_changed(("redis.pause",))
-    tell(state, 4.0, 40)
+    tell(state, 40, at=4.0, **BUSY)
     expect(page.locator("#broken")).to_have_text("broken now: redis.pause")
     state.faults_changed(())
-    tell(state, 5.0, 50)
+    tell(state, 50, at=5.0, **BUSY)
     expect(page.locator("#broken")).to_be_hidden()
     assert page.locator("#charts .fault").count() == page.locator("#charts svg").count()
 
@@ -99,8 +94,8 @@ def test_hostile_words_are_text(visits: Visits, state: RunState, address: str) -
     page = visits.open(address, width=PHONE)
     state.scenario_began(HOSTILE * 5, 7)
     state.level_started(HOSTILE, 0, 1)
-    tell(state, 1.0, 1)
-    tell(state, 2.0, 2)
+    tell(state, 1, at=1.0, **BUSY)
+    tell(state, 2, at=2.0, **BUSY)
     state.faults_changed((HOSTILE,))
     state.level_ended(LevelEnd(level=HOSTILE, status="complete"))
     state.judged("failed", HOSTILE * 5, HOSTILE)

@@ -13,19 +13,13 @@ import msgspec
 import pytest
 
 from harness.errors import UsageError
-from harness.load.control import Progress
 from harness.report.watching.openmetrics import CONTENT_TYPE
 from harness.report.watching.server import STREAMS_MAX, ViewServer
 from harness.report.watching.shown import Update
 from harness.report.watching.state import RunState
+from tests.report.watching.telling import tell
 
 WAIT_S = 30.0
-
-
-def tell(state: RunState, ok: int) -> None:
-    """The load process says how many were ok."""
-    report = Progress(at=float(ok), phase="measure", users=1, in_flight=1, ok=ok, failed=0, not_started=0)
-    state.report("25", report, None)
 
 
 @pytest.fixture
